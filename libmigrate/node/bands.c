@@ -1,0 +1,126 @@
+/*
+ * The leaves that rows need: bands of a million ids. A live node's own inserts hold the shared
+ * advisory lock, so leaves are made in a transaction of their own under the exclusive one. The
+ * node's pruner drops empty leaves: what was there a moment ago may have to be made again.
+ */
+#include "libmigrate/node/node_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static int64_t band_start(int64_t id)
+{
+    return id / MIG_BAND_WIDTH * MIG_BAND_WIDTH;
+}
+
+static bool is_known(const struct mig_node *node, uint32_t originator, int64_t start)
+{
+    const size_t count = node->band_count < NODE_BANDS_MAX ? node->band_count : NODE_BANDS_MAX;
+
+    for (size_t i = 0; i < count; i++)
+        if (node->bands[i].originator == originator && node->bands[i].start == start)
+            return true;
+    return false;
+}
+
+void node_forget_bands(struct mig_node *node)
+{
+    node->band_count = 0;
+}
+
+/* The node's pruner must be able to drop what we make: it has to belong to the tables' owner. */
+static int become_owner(struct mig_node *node, struct mig_error *err)
+{
+    return mig_pg_exec(node->pg,
+                       "DO $$ DECLARE owner text; BEGIN"
+                       " SELECT pg_get_userbyid(relowner) INTO owner FROM pg_class"
+                       " WHERE oid = 'public.gateway_envelopes_meta'::regclass;"
+                       " IF owner <> current_user THEN EXECUTE format('SET LOCAL ROLE %I', owner);"
+                       " END IF; END $$",
+                       err);
+}
+
+static int make_band(struct mig_node *node, uint32_t originator, int64_t start,
+                     struct mig_error *err)
+{
+    char sql[NODE_SQL_SIZE];
+    int result;
+
+    snprintf(sql, sizeof sql,
+             "SELECT ensure_gateway_parts_v3(%" PRIu32 ", %" PRId64 ", %" PRId64 ")", originator,
+             start, MIG_BAND_WIDTH);
+    if ((result = mig_pg_begin(node->pg, err)) == MIG_OK &&
+        (result = become_owner(node, err)) == MIG_OK &&
+        (result = mig_pg_exec(node->pg, "SELECT pg_advisory_xact_lock(5)", err)) == MIG_OK &&
+        (result = mig_pg_exec(node->pg, sql, err)) == MIG_OK)
+        result = mig_pg_commit(node->pg, err);
+    if (result != MIG_OK) {
+        mig_pg_rollback(node->pg);
+        return mig_error_within(err, "cannot make the band of originator %" PRIu32 " from %" PRId64,
+                                originator, start);
+    }
+    node->bands[node->band_count % NODE_BANDS_MAX] = (struct node_band){originator, start};
+    node->band_count++;
+    return MIG_OK;
+}
+
+/* Calls act for each band that one of the part's envelopes lies in. */
+typedef int band_fn(struct mig_node *node, uint32_t originator, int64_t start, bool *flag,
+                    struct mig_error *err);
+
+static int for_each_band(struct mig_node *node, const struct mig_part *part, band_fn *act,
+                         bool *flag, struct mig_error *err)
+{
+    int64_t last = -1;
+
+    for (size_t i = 0; i < part->row_count; i++) {
+        const struct mig_envelope *envelope = &part->envelopes[i];
+        int result;
+
+        if (envelope->route != MIG_ROUTE_NODE || band_start(envelope->sequence_id) == last)
+            continue;
+        last = band_start(envelope->sequence_id);
+        result = act(node, mig_kind_info(envelope->kind)->stored_originator, last, flag, err);
+        if (result != MIG_OK)
+            return result;
+    }
+    return MIG_OK;
+}
+
+static int make_if_unknown(struct mig_node *node, uint32_t originator, int64_t start, bool *flag,
+                           struct mig_error *err)
+{
+    (void) flag;
+    return is_known(node, originator, start) ? MIG_OK : make_band(node, originator, start, err);
+}
+
+int node_make_bands(struct mig_node *node, const struct mig_part *part, struct mig_error *err)
+{
+    return for_each_band(node, part, make_if_unknown, NULL, err);
+}
+
+static int look_for_band(struct mig_node *node, uint32_t originator, int64_t start, bool *flag,
+                         struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char sql[NODE_SQL_SIZE];
+    const int64_t end = start + MIG_BAND_WIDTH;
+    int result;
+
+    snprintf(sql, sizeof sql,
+             "SELECT to_regclass('public.gateway_envelopes_meta_o%" PRIu32 "_s%" PRId64 "_%" PRId64
+             "') IS NOT NULL AND to_regclass('public.gateway_envelopes_blob_o%" PRIu32 "_s%" PRId64
+             "_%" PRId64 "') IS NOT NULL",
+             originator, start, end, originator, start, end);
+    result = mig_pg_query(node->pg, sql, NULL, 0, &answer, err);
+    if (result == MIG_OK)
+        *flag = *flag && mig_pg_bool(&answer, 0, 0);
+    return result;
+}
+
+int node_bands_there(struct mig_node *node, const struct mig_part *part, bool *ret_there,
+                     struct mig_error *err)
+{
+    *ret_there = true;
+    return for_each_band(node, part, look_for_band, ret_there, err);
+}

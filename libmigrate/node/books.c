@@ -1,0 +1,285 @@
+/*
+ * Parts in our books: how many rows of each ended in which state. The states are texts, so that a
+ * new one needs no new column.
+ */
+#include "libmigrate/node/node_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OF_THE_PART "*" /* stands for the kind of counts that are not told apart by kind */
+#define LIST_LIMIT ((size_t) 1 << 20)
+
+int node_booked(struct mig_node *node, const char *run, const struct mig_part *part,
+                bool *ret_booked, struct mig_load_result *ret_result, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char first[NODE_NUMBER_SIZE];
+    int result;
+
+    *ret_booked = false;
+    if (!part->settled)
+        return MIG_OK;
+    result = mig_pg_query(
+        node->pg,
+        "SELECT p.last_id, coalesce(sum(c.rows) FILTER (WHERE state = 'loaded'), 0),"
+        " coalesce(sum(c.rows) FILTER (WHERE state = 'already_there'), 0),"
+        " coalesce(sum(c.rows) FILTER (WHERE state = 'conflicts'), 0) FROM xmtp_migrate.parts p"
+        " LEFT JOIN xmtp_migrate.counts c USING (run, source_table, first_id) WHERE p.run = $1 AND"
+        " p.source_table = $2 AND p.first_id = $3 GROUP BY p.last_id",
+        (const char *const[]){run, mig_table_info(part->table)->name,
+                              node_number(part->first_id, first)},
+        3, &answer, err);
+    if (result != MIG_OK || answer.rows == 0)
+        return result;
+    if (mig_pg_int64(&answer, 0, 0) != part->last_id) {
+        mig_fail(err, MIG_E_CONFLICT,
+                 "node '%s': the run has a part of %s from %" PRId64 " that ends at %" PRId64
+                 ", not at %" PRId64,
+                 node->entry->name, mig_table_info(part->table)->name, part->first_id,
+                 mig_pg_int64(&answer, 0, 0), part->last_id);
+        return mig_hint(err, "load the bundle that the run was begun with, or begin a new run");
+    }
+    *ret_booked = true;
+    *ret_result = (struct mig_load_result){(uint64_t) mig_pg_int64(&answer, 0, 1),
+                                           (uint64_t) mig_pg_int64(&answer, 0, 2),
+                                           (uint64_t) mig_pg_int64(&answer, 0, 3)};
+    return MIG_OK;
+}
+
+/* Counts as rows of (kind, state, rows), in three array literals. */
+struct counts {
+    struct mig_buffer kinds, states, rows;
+};
+#define COUNTS_INIT                                                                                \
+    ((struct counts){MIG_BUFFER_INIT(LIST_LIMIT), MIG_BUFFER_INIT(LIST_LIMIT),                     \
+                     MIG_BUFFER_INIT(LIST_LIMIT)})
+
+static void counts_release(struct counts *counts)
+{
+    mig_buffer_release(&counts->kinds);
+    mig_buffer_release(&counts->states);
+    mig_buffer_release(&counts->rows);
+}
+
+static int add(struct counts *counts, const char *kind, const char *prefix, const char *state,
+               int64_t rows, struct mig_error *err)
+{
+    const char *separator = counts->kinds.size ? "," : "{";
+    int result;
+
+    if (rows == 0)
+        return MIG_OK;
+    if ((result = mig_buffer_print(&counts->kinds, err, "%s\"%s\"", separator, kind)) != MIG_OK ||
+        (result = mig_buffer_print(&counts->states, err, "%s%s%s", separator, prefix, state)) !=
+            MIG_OK)
+        return result;
+    return mig_buffer_print(&counts->rows, err, "%s%" PRId64, separator, rows);
+}
+
+/* Adds to what the books say of the part that begins at first_id. */
+static int write_counts(struct mig_node *node, const struct mig_run *run, enum mig_table table,
+                        const char *first_id, struct counts *counts, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result;
+
+    if (counts->kinds.size == 0)
+        return MIG_OK;
+    if ((result = mig_buffer_append(&counts->kinds, "}", 2, err)) != MIG_OK ||
+        (result = mig_buffer_append(&counts->states, "}", 2, err)) != MIG_OK ||
+        (result = mig_buffer_append(&counts->rows, "}", 2, err)) != MIG_OK)
+        return result;
+    return mig_pg_query(
+        node->pg,
+        "INSERT INTO xmtp_migrate.counts AS c SELECT $1, $2, $3::bigint, k, s, sum(r) FROM"
+        " unnest($4::text[], $5::text[], $6::bigint[]) AS u (k, s, r) GROUP BY k, s"
+        " ON CONFLICT (run, source_table, first_id, kind, state) DO UPDATE SET"
+        " rows = c.rows + excluded.rows",
+        (const char *const[]){run->facts.run, mig_table_info(table)->name, first_id,
+                              (const char *) counts->kinds.data, (const char *) counts->states.data,
+                              (const char *) counts->rows.data},
+        6, &answer, err);
+}
+
+/* ---- a part that was loaded --------------------------------------------------------------- */
+
+/* Moves the rows that turned out to be conflicts from for_nodes to rejected. */
+static void judge_conflicts(const struct mig_part *part, const bool *conflicts,
+                            struct mig_tally *tally)
+{
+    for (size_t i = 0; i < part->row_count; i++) {
+        const struct mig_envelope *envelope = &part->envelopes[i];
+
+        if (!conflicts[i])
+            continue;
+        tally->kinds[envelope->kind].for_nodes--;
+        tally->kinds[envelope->kind].rejected++;
+        tally->rejects[MIG_REASON_CONFLICT]++;
+        for (int finding = 0; finding < MIG_FINDING_COUNT; finding++)
+            if (envelope->findings & 1u << finding)
+                tally->findings[finding]--;
+    }
+}
+
+static int add_kind(struct counts *counts, enum mig_kind kind, const struct mig_kind_tally *tally,
+                    struct mig_error *err)
+{
+    const struct {
+        const char *state;
+        uint64_t rows;
+    } states[] = {
+        {"counted", tally->counted},     {"expired", tally->expired},
+        {"rejected", tally->rejected},   {"for_nodes", tally->for_nodes},
+        {"for_chain", tally->for_chain},
+    };
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < mig_count_of(states) && result == MIG_OK; i++)
+        result = add(counts, mig_kind_info(kind)->name, "", states[i].state,
+                     (int64_t) states[i].rows, err);
+    return result;
+}
+
+static int add_tally(struct counts *counts, const struct mig_tally *tally, struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
+        result = add_kind(counts, (enum mig_kind) kind, &tally->kinds[kind], err);
+    for (int reason = 1; reason < MIG_REASON_COUNT && result == MIG_OK; reason++)
+        result =
+            add(counts, OF_THE_PART, "reject:", mig_reason_info((enum mig_reason) reason)->name,
+                (int64_t) tally->rejects[reason], err);
+    for (int finding = 0; finding < MIG_FINDING_COUNT && result == MIG_OK; finding++)
+        result = add(counts, OF_THE_PART, "finding:", mig_finding_name((enum mig_finding) finding),
+                     (int64_t) tally->findings[finding], err);
+    return result;
+}
+
+static int add_load(struct counts *counts, enum mig_table table,
+                    const struct mig_load_result *result_counts, struct mig_error *err)
+{
+    const enum mig_kind kind = node_kind_of(table);
+    const char *name;
+    int result;
+
+    if (kind == MIG_KIND_COUNT)
+        return MIG_OK;
+    name = mig_kind_info(kind)->name;
+    if ((result = add(counts, name, "", "loaded", (int64_t) result_counts->loaded, err)) !=
+            MIG_OK ||
+        (result = add(counts, name, "", "already_there", (int64_t) result_counts->already_there,
+                      err)) != MIG_OK)
+        return result;
+    return add(counts, name, "", "conflicts", (int64_t) result_counts->conflicts, err);
+}
+
+/* Parts above what the sequence gave out are read by every run: the last reading counts. */
+static int forget_unsettled(struct mig_node *node, const struct mig_run *run,
+                            const struct mig_part *part, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char first[NODE_NUMBER_SIZE], last[NODE_NUMBER_SIZE];
+
+    if (part->settled)
+        return MIG_OK;
+    return mig_pg_query(node->pg,
+                        "DELETE FROM xmtp_migrate.parts WHERE run = $1 AND source_table = $2"
+                        " AND NOT settled AND first_id <= $4::bigint AND last_id >= $3::bigint",
+                        (const char *const[]){run->facts.run, mig_table_info(part->table)->name,
+                                              node_number(part->first_id, first),
+                                              node_number(part->last_id, last)},
+                        4, &answer, err);
+}
+
+static int insert_part(struct mig_node *node, const struct mig_run *run,
+                       const struct mig_part *part, const char *chain_digest,
+                       const struct mig_tally *tally, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char first[NODE_NUMBER_SIZE], last[NODE_NUMBER_SIZE], chain[NODE_NUMBER_SIZE];
+    uint64_t for_chain = 0;
+
+    for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
+        for_chain += tally->kinds[kind].for_chain;
+    return mig_pg_query(
+        node->pg,
+        "INSERT INTO xmtp_migrate.parts (run, source_table, first_id, last_id,"
+        " settled, chain_rows, chain_digest) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        (const char *const[]){run->facts.run, mig_table_info(part->table)->name,
+                              node_number(part->first_id, first), node_number(part->last_id, last),
+                              part->settled ? "t" : "f", node_number((int64_t) for_chain, chain),
+                              chain_digest},
+        7, &answer, err);
+}
+
+int node_book_part(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
+                   const bool *conflicts, const char *chain_digest,
+                   const struct mig_load_result *result_counts, struct mig_error *err)
+{
+    mig_cleanup(counts_release) struct counts counts = COUNTS_INIT;
+    struct mig_tally tally = part->tally;
+    char first[NODE_NUMBER_SIZE];
+    int result;
+
+    judge_conflicts(part, conflicts, &tally);
+    if ((result = forget_unsettled(node, run, part, err)) != MIG_OK ||
+        (result = insert_part(node, run, part, chain_digest, &tally, err)) != MIG_OK ||
+        (result = add_tally(&counts, &tally, err)) != MIG_OK ||
+        (result = add_load(&counts, part->table, result_counts, err)) != MIG_OK)
+        return result;
+    return write_counts(node, run, part->table, node_number(part->first_id, first), &counts, err);
+}
+
+/* ---- a row that was tried again ----------------------------------------------------------- */
+
+static int find_part_of(struct mig_node *node, const struct mig_run *run, enum mig_table table,
+                        int64_t id, char first_id[NODE_NUMBER_SIZE], struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char number[NODE_NUMBER_SIZE];
+    int result = mig_pg_query(
+        node->pg,
+        "SELECT first_id FROM xmtp_migrate.parts WHERE run = $1 AND"
+        " source_table = $2 AND $3::bigint BETWEEN first_id AND last_id"
+        " ORDER BY settled DESC LIMIT 1",
+        (const char *const[]){run->facts.run, mig_table_info(table)->name, node_number(id, number)},
+        3, &answer, err);
+
+    if (result != MIG_OK)
+        return result;
+    if (answer.rows == 0) {
+        mig_fail(err, MIG_E_REFUSED, "node '%s': run %s has no part with %s %" PRId64,
+                 node->entry->name, run->facts.run, mig_table_info(table)->name, id);
+        return mig_hint(err, "run xmtp-migrate run: a new run judges every row anew");
+    }
+    snprintf(first_id, NODE_NUMBER_SIZE, "%s", mig_pg_text(&answer, 0, 0));
+    return MIG_OK;
+}
+
+int node_book_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
+                    const bool *conflicts, const struct mig_dead_letter *letter,
+                    const struct mig_load_result *result_counts, struct mig_error *err)
+{
+    mig_cleanup(counts_release) struct counts counts = COUNTS_INIT;
+    const char *old_kind = mig_kind_info(letter->kind)->name;
+    struct mig_tally tally = part->tally;
+    char first[NODE_NUMBER_SIZE];
+    int result;
+
+    judge_conflicts(part, conflicts, &tally);
+    if ((result = find_part_of(node, run, part->table, letter->id, first, err)) != MIG_OK ||
+        (result = add(&counts, old_kind, "", "counted", -1, err)) != MIG_OK ||
+        (result = add(&counts, old_kind, "", "rejected", -1, err)) != MIG_OK ||
+        (result = add(&counts, OF_THE_PART, "reject:", letter->reason, -1, err)) != MIG_OK ||
+        (result = add_tally(&counts, &tally, err)) != MIG_OK ||
+        (result = add_load(&counts, part->table, result_counts, err)) != MIG_OK)
+        return result;
+    if (strcmp(letter->reason, mig_reason_info(MIG_REASON_CONFLICT)->name) == 0 &&
+        (result = add(&counts, old_kind, "", "conflicts", -1, err)) != MIG_OK)
+        return result;
+    return write_counts(node, run, part->table, first, &counts, err);
+}

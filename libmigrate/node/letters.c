@@ -1,0 +1,259 @@
+/* Dead letters: rows that no node can have, kept whole where the Go migrator keeps its own. */
+#include "libmigrate/node/node_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RECORD_LIMIT ((size_t) 1 << 30)
+#define PAGE 1000
+
+/* ---- those of a part ---------------------------------------------------------------------- */
+
+static int put_letter(struct mig_node *node, const struct mig_envelope *envelope,
+                      enum mig_reason reason, struct mig_buffer *record, struct mig_error *err)
+{
+    const struct mig_reason_info *info = mig_reason_info(reason);
+    int result;
+
+    record->size = 0;
+    if ((result = mig_row_encode(envelope->row, record, err)) != MIG_OK ||
+        (result = mig_pg_put_row(node->pg, 5, err)) != MIG_OK ||
+        (result = mig_pg_put_bytes(node->pg, mig_bytes_of_text(mig_kind_info(envelope->kind)->name),
+                                   err)) != MIG_OK ||
+        (result = mig_pg_put_int64(node->pg, envelope->row->id, err)) != MIG_OK ||
+        (result = mig_pg_put_bytes(node->pg, mig_buffer_bytes(record), err)) != MIG_OK ||
+        (result = mig_pg_put_bytes(node->pg, mig_bytes_of_text(info->name), err)) != MIG_OK)
+        return result;
+    return mig_pg_put_bool(node->pg, info->retryable, err);
+}
+
+static bool is_letter(const struct mig_part *part, const bool *conflicts, size_t i)
+{
+    return conflicts[i] || part->envelopes[i].route == MIG_ROUTE_REJECTED;
+}
+
+static int store_rejected(struct mig_node *node, const struct mig_part *part, const bool *conflicts,
+                          struct mig_error *err)
+{
+    mig_cleanup(mig_buffer_release) struct mig_buffer record = MIG_BUFFER_INIT(RECORD_LIMIT);
+    uint64_t letters = 0, arrived;
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < part->row_count && result == MIG_OK; i++) {
+        if (!is_letter(part, conflicts, i))
+            continue;
+        if (letters++ == 0)
+            result =
+                mig_pg_copy_in(node->pg, "COPY mig_stage_letters FROM STDIN (FORMAT binary)", err);
+        if (result == MIG_OK)
+            result = put_letter(node, &part->envelopes[i],
+                                conflicts[i] ? MIG_REASON_CONFLICT : part->envelopes[i].reason,
+                                &record, err);
+    }
+    if (result != MIG_OK || letters == 0)
+        return result;
+    if ((result = mig_pg_copy_in_end(node->pg, &arrived, err)) != MIG_OK)
+        return result;
+    if (arrived != letters)
+        return mig_fail(err, MIG_E_CORRUPT,
+                        "node '%s': %" PRIu64 " dead letters arrived of %" PRIu64,
+                        node->entry->name, arrived, letters);
+    return mig_pg_exec(node->pg,
+                       "SELECT count(insert_migration_dead_letter_box(kind, seq, payload, reason,"
+                       " retryable)) FROM mig_stage_letters",
+                       err);
+}
+
+static size_t find_row(const struct mig_part *part, int64_t id)
+{
+    size_t low = 0, high = part->row_count;
+
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+
+        if (part->rows[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < part->row_count && part->rows[low].id == id ? low : part->row_count;
+}
+
+static int delete_letter(struct mig_node *node, const char *kind, const char *id,
+                         struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+
+    return mig_pg_query(node->pg, "SELECT delete_migration_dead_letter_box($1, $2)",
+                        (const char *const[]){kind, id}, 2, &answer, err);
+}
+
+/* A letter of an earlier run, or of another tool, about a row that has another state now. Rows that
+ * the source no longer has keep theirs: nothing else is left of them. */
+static int remove_outdated(struct mig_node *node, const struct mig_part *part,
+                           const bool *conflicts, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char first[NODE_NUMBER_SIZE], last[NODE_NUMBER_SIZE];
+    const char *table = mig_table_info(part->table)->name;
+    int result = mig_pg_query(
+        node->pg,
+        "SELECT source_table, sequence_id FROM migration_dead_letter_box WHERE sequence_id BETWEEN"
+        " $1 AND $2 AND source_table IN ($3, CASE $3 WHEN 'group_messages' THEN 'commit_messages'"
+        " ELSE $3 END)",
+        (const char *const[]){node_number(part->first_id, first), node_number(part->last_id, last),
+                              table},
+        3, &answer, err);
+
+    for (int row = 0; row < answer.rows && result == MIG_OK; row++) {
+        const char *kind = mig_pg_text(&answer, row, 0), *id = mig_pg_text(&answer, row, 1);
+        const size_t i = find_row(part, mig_pg_int64(&answer, row, 1));
+
+        if (i == part->row_count ||
+            (is_letter(part, conflicts, i) &&
+             strcmp(mig_kind_info(part->envelopes[i].kind)->name, kind) == 0))
+            continue;
+        result = delete_letter(node, kind, id, err);
+    }
+    return result;
+}
+
+int node_store_letters(struct mig_node *node, const struct mig_part *part, const bool *conflicts,
+                       struct mig_error *err)
+{
+    int result = remove_outdated(node, part, conflicts, err);
+
+    return result == MIG_OK ? store_rejected(node, part, conflicts, err) : result;
+}
+
+/* ---- asked for by people ------------------------------------------------------------------ */
+
+void mig_dead_letters_release(struct mig_dead_letters *letters)
+{
+    for (size_t i = 0; i < letters->count; i++) {
+        free(letters->items[i].waiver_reason);
+        free(letters->items[i].waiver_who);
+    }
+    free(letters->items);
+    *letters = (struct mig_dead_letters){0};
+}
+
+#define UTC_TEXT(column) "to_char(" column ", 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+
+static const char *const letters_sql =
+    "SELECT l.source_table, l.sequence_id, l.reason, l.retryable, " UTC_TEXT(
+        "l.added_at") ", " UTC_TEXT("l.retried_at") ", octet_length(l.payload), %s FROM "
+                                                    "migration_dead_letter_box l %s"
+                                                    " WHERE ($1::text IS NULL OR l.source_table = "
+                                                    "$1) AND ($2::bigint IS NULL OR l.sequence_id "
+                                                    "= $2)"
+                                                    " AND ($3::text IS NULL OR l.reason = $3) AND "
+                                                    "($4::text IS NULL OR"
+                                                    " (l.source_table, l.sequence_id) > ($4, "
+                                                    "$5::bigint)) ORDER BY l.source_table, "
+                                                    "l.sequence_id"
+                                                    " LIMIT $6";
+
+static int take_letter(const struct mig_pg_result *answer, int row, struct mig_dead_letter *letter,
+                       struct mig_error *err)
+{
+    if (mig_kind_parse(mig_pg_text(answer, row, 0), &letter->kind, NULL) != MIG_OK)
+        return mig_fail(err, MIG_E_CORRUPT, "a dead letter of '%.60s', which is no kind we know",
+                        mig_pg_text(answer, row, 0));
+    letter->id = mig_pg_int64(answer, row, 1);
+    snprintf(letter->reason, sizeof letter->reason, "%.60s", mig_pg_text(answer, row, 2));
+    letter->retryable = mig_pg_bool(answer, row, 3);
+    snprintf(letter->added_at, sizeof letter->added_at, "%s", mig_pg_text(answer, row, 4));
+    snprintf(letter->retried_at, sizeof letter->retried_at, "%s", mig_pg_text(answer, row, 5));
+    letter->payload_size = (size_t) mig_pg_int64(answer, row, 6);
+    letter->waived = mig_pg_text(answer, row, 7) != NULL;
+    if (!letter->waived)
+        return MIG_OK;
+    letter->waiver_reason = strdup(mig_pg_text(answer, row, 7));
+    letter->waiver_who = strdup(mig_pg_text(answer, row, 8));
+    snprintf(letter->waiver_when, sizeof letter->waiver_when, "%s", mig_pg_text(answer, row, 9));
+    return letter->waiver_reason && letter->waiver_who
+               ? MIG_OK
+               : mig_fail(err, MIG_E_NOMEM, "out of memory");
+}
+
+int mig_node_letters(struct mig_node *node, const struct mig_letter_filter *filter,
+                     struct mig_dead_letters *ret_letters, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
+    char sql[NODE_SQL_SIZE], id[NODE_NUMBER_SIZE], after[NODE_NUMBER_SIZE], limit[NODE_NUMBER_SIZE];
+    const char *const params[] = {
+        filter->has_kind ? mig_kind_info(filter->kind)->name : NULL,
+        filter->has_id ? node_number(filter->id, id) : NULL,
+        filter->reason,
+        filter->has_after ? mig_kind_info(filter->after_kind)->name : NULL,
+        filter->has_after ? node_number(filter->after_id, after) : NULL,
+        node_number(filter->limit ? filter->limit : PAGE, limit),
+    };
+    int result;
+
+    snprintf(sql, sizeof sql, letters_sql,
+             node->has_books ? "w.reason, w.who, " UTC_TEXT("w.waived_at AT TIME ZONE 'UTC'")
+                             : "NULL, NULL, NULL",
+             node->has_books ? "LEFT JOIN xmtp_migrate.waivers w ON w.kind = l.source_table AND"
+                               " w.sequence_id = l.sequence_id AND w.rejected_for = l.reason"
+                             : "");
+    result = mig_pg_query(node->pg, sql, params, mig_count_of(params), &answer, err);
+    if (result != MIG_OK)
+        return result;
+    letters.items = calloc((size_t) answer.rows + 1, sizeof *letters.items);
+    if (!letters.items)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    for (int row = 0; row < answer.rows && result == MIG_OK; row++) {
+        letters.count++;
+        result = take_letter(&answer, row, &letters.items[row], err);
+    }
+    if (result != MIG_OK)
+        return result;
+    *ret_letters = letters;
+    letters = (struct mig_dead_letters){0};
+    return MIG_OK;
+}
+
+int mig_node_letter_payload(struct mig_node *node, enum mig_kind kind, int64_t id,
+                            struct mig_arena *arena, bool *ret_found, struct mig_bytes *ret_payload,
+                            struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char number[NODE_NUMBER_SIZE];
+    int result = mig_pg_query(
+        node->pg,
+        "SELECT payload FROM migration_dead_letter_box WHERE source_table = $1 AND sequence_id = "
+        "$2",
+        (const char *const[]){mig_kind_info(kind)->name, node_number(id, number)}, 2, &answer, err);
+
+    if (result != MIG_OK)
+        return result;
+    *ret_found = answer.rows == 1;
+    return answer.rows == 1 ? mig_pg_bytea(&answer, 0, 0, arena, ret_payload, err) : MIG_OK;
+}
+
+int mig_node_waive(struct mig_node *node, enum mig_kind kind, int64_t id, const char *reason,
+                   const char *who, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char number[NODE_NUMBER_SIZE];
+    int result = mig_pg_query(
+        node->pg,
+        "INSERT INTO xmtp_migrate.waivers AS w (kind, sequence_id, rejected_for, reason, who)"
+        " SELECT source_table, sequence_id, l.reason, $3, $4 FROM migration_dead_letter_box l"
+        " WHERE source_table = $1 AND sequence_id = $2 ON CONFLICT (kind, sequence_id, "
+        "rejected_for)"
+        " DO UPDATE SET reason = excluded.reason, who = excluded.who, waived_at = now()",
+        (const char *const[]){mig_kind_info(kind)->name, node_number(id, number), reason, who}, 4,
+        &answer, err);
+
+    if (result != MIG_OK || answer.affected == 1)
+        return result;
+    mig_fail(err, MIG_E_USAGE, "node '%s' has no dead letter for %s %" PRId64, node->entry->name,
+             mig_kind_info(kind)->name, id);
+    return mig_hint(err, "xmtp-migrate rejected list shows them");
+}

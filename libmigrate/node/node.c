@@ -1,0 +1,129 @@
+/* A connection to a node's database: opening it, and the lock against a second run. */
+#include "libmigrate/node/node_private.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LOCK_KEY                                                                                   \
+    INT64_C(0x786d74706d696772) /* "xmtpmigr": session lock, far from the node's own 5 */
+
+const char *node_number(int64_t number, char text[NODE_NUMBER_SIZE])
+{
+    snprintf(text, NODE_NUMBER_SIZE, "%" PRId64, number);
+    return text;
+}
+
+enum mig_kind node_kind_of(enum mig_table table)
+{
+    for (int kind = 0; kind < MIG_KIND_COUNT; kind++) {
+        const struct mig_kind_info *info = mig_kind_info((enum mig_kind) kind);
+
+        if (info->table == table && info->route == MIG_ROUTE_NODE)
+            return (enum mig_kind) kind;
+    }
+    return MIG_KIND_COUNT;
+}
+
+/* So that whoever is refused later can be told who is at work. */
+static int say_who(struct mig_node *node, struct mig_error *err)
+{
+    char host[HOST_NAME_MAX + 1] = "", name[64], sql[NODE_SQL_SIZE];
+
+    gethostname(host, sizeof host - 1);
+    for (char *c = host; *c; c++)
+        if (*c == '\'' || *c == '\\' || (unsigned char) *c < ' ')
+            *c = '_';
+    snprintf(name, sizeof name, "xmtp-migrate %.30s pid %ld", host, (long) getpid());
+    snprintf(sql, sizeof sql, "SET application_name = '%s'", name);
+    return mig_pg_exec(node->pg, sql, err);
+}
+
+int mig_node_open(const struct mig_manifest *manifest, size_t index, enum mig_node_access access,
+                  const struct mig_hooks *hooks, const struct mig_stop *stop,
+                  struct mig_node **ret_node, struct mig_error *err)
+{
+    mig_cleanup(mig_node_close) struct mig_node *node = calloc(1, sizeof *node);
+    mig_cleanup(mig_secret_release) struct mig_secret dsn = {0};
+    char subject[96], what[96];
+    const struct mig_pg_options options = {
+        .subject = subject, .read_only = access == MIG_NODE_READ, .stop = stop};
+    int result;
+
+    if (!node)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    node->manifest = manifest;
+    node->entry = &manifest->nodes[index];
+    node->hooks = hooks;
+    node->stop = stop;
+    snprintf(subject, sizeof subject, "node '%s'", node->entry->name);
+    snprintf(what, sizeof what, "nodes[%zu].dsn", index);
+    if ((result = mig_reference_resolve(&node->entry->dsn, what, hooks, &dsn, err)) != MIG_OK ||
+        (result = mig_pg_open(dsn.text, &options, &node->pg, err)) != MIG_OK ||
+        (result = say_who(node, err)) != MIG_OK ||
+        (result = node_check(node, access == MIG_NODE_WRITE, err)) != MIG_OK ||
+        (result = access == MIG_NODE_WRITE ? node_make_books(node, err)
+                                           : node_find_books(node, err)) != MIG_OK)
+        return result;
+    *ret_node = mig_take(node);
+    return MIG_OK;
+}
+
+void mig_node_close(struct mig_node **node)
+{
+    struct mig_node *n = mig_take(*node);
+
+    if (!n)
+        return;
+    mig_pg_close(&n->pg);
+    free(n);
+}
+
+const char *mig_node_name(const struct mig_node *node)
+{
+    return node->entry->name;
+}
+
+static int refuse_second(struct mig_node *node, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char high[NODE_NUMBER_SIZE], low[NODE_NUMBER_SIZE];
+    const char *const params[] = {node_number(LOCK_KEY >> 32, high),
+                                  node_number(LOCK_KEY & UINT32_MAX, low)};
+    int result = mig_pg_query(
+        node->pg,
+        "SELECT coalesce(a.application_name, 'somebody'), coalesce(to_char(a.backend_start AT TIME "
+        "ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), 'an unknown time') FROM pg_locks l LEFT "
+        "JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted AND "
+        "l.classid = $1::bigint::oid AND l.objid = $2::bigint::oid AND l.database = (SELECT oid "
+        "FROM pg_database WHERE datname = current_database())",
+        params, 2, &answer, err);
+
+    if (result != MIG_OK)
+        return result;
+    mig_fail(err, MIG_E_TEMPORARY, "node '%s': another run is at work here: %s, since %s",
+             node->entry->name, answer.rows ? mig_pg_text(&answer, 0, 0) : "somebody",
+             answer.rows ? mig_pg_text(&answer, 0, 1) : "just now");
+    return mig_hint(err, "wait until it has ended, or stop it, then run this again");
+}
+
+/* A session lock: it ends with the connection, so a crashed run leaves nothing behind. */
+int node_lock(struct mig_node *node, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char key[NODE_NUMBER_SIZE];
+    const char *const params[] = {node_number(LOCK_KEY, key)};
+    int result;
+
+    if (node->locked)
+        return MIG_OK;
+    result = mig_pg_query(node->pg, "SELECT pg_try_advisory_lock($1)", params, 1, &answer, err);
+    if (result != MIG_OK)
+        return result;
+    if (!mig_pg_bool(&answer, 0, 0))
+        return refuse_second(node, err);
+    node->locked = true;
+    return MIG_OK;
+}

@@ -1,0 +1,201 @@
+/*
+ * node: a decentralized node's database. Rows, clocks, trackers, dead letters and our own account
+ * of them are written in one transaction; and everything can be read back for comparing.
+ *
+ * Our tables are in a schema of their own, xmtp_migrate (schemas/sql/xmtp_migrate_*.sql).
+ */
+#ifndef MIG_NODE_H
+#define MIG_NODE_H
+
+#include "libmigrate/base/base.h"
+#include "libmigrate/bundle/bundle.h"
+#include "libmigrate/manifest/manifest.h"
+#include "libmigrate/sign/sign.h"
+#include "libmigrate/wire/wire.h"
+
+struct mig_node;
+
+enum mig_node_access {
+    MIG_NODE_READ,  /* checks who the node is; changes nothing */
+    MIG_NODE_WRITE, /* also takes the lock against a second run, and makes our schema if need be */
+};
+
+/*
+ * Connects to manifest->nodes[index] and checks that it is that node (node_info), at schema level
+ * 23 with the tables, columns and functions of it, and, for writing, that it takes writes. The
+ * manifest is borrowed while the node is open. One thread at a time.
+ *
+ * Errors: as mig_pg_open(); MIG_E_REFUSED (another node, another level, read-only, rights missing);
+ * MIG_E_TEMPORARY (another run is at work there, named by host and pid).
+ */
+int mig_node_open(const struct mig_manifest *manifest, size_t index, enum mig_node_access access,
+                  const struct mig_hooks *hooks, const struct mig_stop *stop,
+                  struct mig_node **ret_node, struct mig_error *err);
+void mig_node_close(struct mig_node **node);
+const char *mig_node_name(const struct mig_node *node);
+
+/* ---- runs --------------------------------------------------------------------------------- */
+
+/* What is pinned for a run, the same on every node. */
+struct mig_run {
+    struct mig_bundle_facts facts;   /* run id, network, as_of, profile, policy, addresses */
+    int64_t bounds[MIG_TABLE_COUNT]; /* each table's settled range ends here */
+    bool finished;                   /* on this node */
+};
+
+/* The newest run of the manifest's network that this node knows, if any.
+ * Errors: as pg; MIG_E_CORRUPT when what is stored can't be read. */
+int mig_node_last_run(struct mig_node *node, bool *ret_found, struct mig_run *ret_run,
+                      struct mig_error *err);
+
+/* Writes a new run down, or, when the node knows it already, checks that nothing of it differs.
+ * Errors: MIG_E_CONFLICT naming what differs. */
+int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct mig_error *err);
+
+/* Says that every part of the run is there. blockers go with it. */
+int mig_node_run_finish(struct mig_node *node, const struct mig_run *run,
+                        const struct mig_blockers *blockers, struct mig_error *err);
+
+/* Up to which id of a table's settled range the node has all parts of the run; INT64_MIN when it has
+ * none. */
+int mig_node_position(struct mig_node *node, const char *run, enum mig_table table,
+                      int64_t *ret_last_id, struct mig_error *err);
+
+/* ---- loading ------------------------------------------------------------------------------ */
+
+struct mig_load_result {
+    uint64_t loaded, already_there, conflicts;
+};
+
+/*
+ * Loads a transformed part in one transaction: envelopes, payer, vector clock, tracker, dead
+ * letters, usage by policy, and the part's own account. A row whose id the node holds with the same
+ * bytes is already there; with other bytes it becomes a dead letter (conflict) and the node's row
+ * stays.
+ *
+ * A part that this run has already loaded is left alone (its counts are given again); an unsettled
+ * one is counted anew. chain_digest, NULL when the part has no rows for the chain, is kept with the
+ * part. Errors: as pg; MIG_E_TEMPORARY when partitions keep vanishing under us.
+ */
+int mig_node_load(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
+                  const char *chain_digest, struct mig_load_result *ret_result,
+                  struct mig_error *err);
+
+/* ---- the account -------------------------------------------------------------------------- */
+
+/* What the node's own books say of a run. */
+struct mig_node_sums {
+    struct mig_tally tally;
+    uint64_t loaded[MIG_KIND_COUNT], already_there[MIG_KIND_COUNT];
+    uint64_t conflicts[MIG_KIND_COUNT]; /* in tally they stand as rejected, not as for_nodes */
+    uint64_t waived[MIG_KIND_COUNT];
+    char *gap; /* where a table's parts leave a gap or overlap, or NULL */
+    bool finished;
+    struct mig_blockers blockers;
+};
+int mig_node_sums(struct mig_node *node, const char *run, struct mig_node_sums *ret_sums,
+                  struct mig_error *err);
+void mig_node_sums_release(struct mig_node_sums *sums);
+
+/* The chain parts of a run, in order, as they were written down with the rows. */
+struct mig_chain_part {
+    enum mig_table table;
+    int64_t first_id, last_id;
+    bool settled;
+    uint64_t rows;
+    char digest[65];
+};
+int mig_node_chain_parts(struct mig_node *node, const char *run, struct mig_chain_part **ret_parts,
+                         size_t *ret_count, struct mig_error *err);
+
+/* ---- dead letters ------------------------------------------------------------------------- */
+
+struct mig_dead_letter {
+    enum mig_kind kind;
+    int64_t id;
+    char reason[64]; /* as stored: another tool may have put it there */
+    bool retryable;
+    char added_at[MIG_TIME_TEXT_SIZE], retried_at[MIG_TIME_TEXT_SIZE];
+    size_t payload_size;
+    bool waived;
+    char *waiver_reason, *waiver_who; /* NULL when not waived */
+    char waiver_when[MIG_TIME_TEXT_SIZE];
+};
+struct mig_dead_letters {
+    struct mig_dead_letter *items;
+    size_t count;
+};
+void mig_dead_letters_release(struct mig_dead_letters *letters);
+
+/* Which letters: all members that are set must match. */
+struct mig_letter_filter {
+    bool has_kind, has_id;
+    enum mig_kind kind;
+    int64_t id;
+    const char *reason; /* or NULL */
+    /* The next page: letters behind this one, in the order of kind's name and id. */
+    bool has_after;
+    enum mig_kind after_kind;
+    int64_t after_id;
+    unsigned limit; /* 0: 1000 */
+};
+int mig_node_letters(struct mig_node *node, const struct mig_letter_filter *filter,
+                     struct mig_dead_letters *ret_letters, struct mig_error *err);
+
+/* The kept record of one letter. *ret_found is false when there is no such letter. */
+int mig_node_letter_payload(struct mig_node *node, enum mig_kind kind, int64_t id,
+                            struct mig_arena *arena, bool *ret_found, struct mig_bytes *ret_payload,
+                            struct mig_error *err);
+
+/* Waives one letter as it stands now, with a reason and by whom; stored with the time.
+ * Errors: MIG_E_USAGE when there is no such letter. */
+int mig_node_waive(struct mig_node *node, enum mig_kind kind, int64_t id, const char *reason,
+                   const char *who, struct mig_error *err);
+
+/*
+ * Loads one row again that is a dead letter (part holds just that row, transformed anew, bound for
+ * nodes or rejected again): envelope, removal of the letter or its new reason, and the correction
+ * of the run's account, in one transaction. Errors: as mig_node_load().
+ */
+int mig_node_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
+                   const struct mig_dead_letter *letter, struct mig_error *err);
+
+/* ---- reading back ------------------------------------------------------------------------- */
+
+/* One row of the node's envelope tables. What it points to is valid until the next read. */
+struct mig_node_row {
+    int64_t sequence_id;
+    struct mig_bytes topic;
+    int64_t expiry;
+    int64_t gateway_time_us;           /* since 1970 */
+    char payer[MIG_ADDRESS_TEXT_SIZE]; /* the address that payer_id stands for, or "" */
+    bool has_envelope;                 /* false: meta without blob */
+    struct mig_bytes originator_envelope;
+};
+
+/* Starts reading an originator's rows with ids in [first_id, last_id], in order, in short
+ * transactions. A reading left in the middle is given up by the next begin. */
+int mig_node_read_begin(struct mig_node *node, uint32_t originator, int64_t first_id,
+                        int64_t last_id, struct mig_error *err);
+/* *ret_more is false after the last row. */
+int mig_node_read(struct mig_node *node, bool *ret_more, struct mig_node_row *ret_row,
+                  struct mig_error *err);
+
+/* An originator's entry in the vector clock, and the highest id in the tables.
+ * *ret_has_clock, *ret_has_rows: whether there is one. */
+int mig_node_clock(struct mig_node *node, uint32_t originator, bool *ret_has_clock,
+                   int64_t *ret_clock, bool *ret_has_rows, int64_t *ret_highest,
+                   struct mig_error *err);
+
+/* The envelope that the node would call newest for each of count topics: by gateway_time, whoever
+ * the originator is. *ret_newest[i] has originator 0 and id 0 when the topic has none; ties says
+ * how many share its gateway_time. count at most 1000. */
+struct mig_newest {
+    uint32_t originator;
+    int64_t sequence_id;
+    int64_t ties;
+};
+int mig_node_newest(struct mig_node *node, const struct mig_bytes *topics, size_t count,
+                    struct mig_newest *ret_newest, struct mig_error *err);
+
+#endif

@@ -1,0 +1,92 @@
+/* What the files of node share. */
+#ifndef MIG_NODE_PRIVATE_H
+#define MIG_NODE_PRIVATE_H
+
+#include "libmigrate/node/node.h"
+#include "libmigrate/pg/pg.h"
+
+#define NODE_SCHEMA_LEVEL 23
+#define NODE_SQL_SIZE 4096
+#define NODE_NUMBER_SIZE 24
+#define NODE_TEXT_LIMIT ((size_t) 64 << 20)
+#define NODE_BANDS_MAX 64
+
+/* The bands that are known to have their leaves. */
+struct node_band {
+    uint32_t originator;
+    int64_t start;
+};
+
+struct node_reading {
+    uint32_t originator;
+    int64_t next_id, last_id;
+    bool copying, ended;
+    uint64_t copied;
+};
+
+struct mig_node {
+    const struct mig_manifest *manifest;
+    const struct mig_manifest_node *entry;
+    const struct mig_hooks *hooks;
+    const struct mig_stop *stop;
+    struct mig_pg *pg;
+    bool locked;                       /* holds the lock against a second run */
+    bool has_books;                    /* our schema is there */
+    bool staged;                       /* the session has its staging tables */
+    bool keeps_payer;                  /* payer_id is committed */
+    char payer[MIG_ADDRESS_TEXT_SIZE]; /* of the run under way */
+    int32_t payer_id;
+    struct node_band bands[NODE_BANDS_MAX]; /* a ring: what falls out is asked for again */
+    size_t band_count;
+    struct node_reading reading;
+};
+
+/* node.c: takes the lock against a second run, once. */
+int node_lock(struct mig_node *node, struct mig_error *err);
+
+/* schema.c: who and what this database is, and our own schema in it. */
+int node_check(struct mig_node *node, bool for_writing, struct mig_error *err);
+int node_find_books(struct mig_node *node, struct mig_error *err);
+int node_make_books(struct mig_node *node, struct mig_error *err);
+
+/* bands.c: makes the leaves that ids in [first, last] of originator need, each band that one of
+ * part's envelopes lies in. Own transactions, exclusive lock. */
+int node_make_bands(struct mig_node *node, const struct mig_part *part, struct mig_error *err);
+/* In the rows' transaction, under the shared lock: whether all those leaves are still there. */
+int node_bands_there(struct mig_node *node, const struct mig_part *part, bool *ret_there,
+                     struct mig_error *err);
+void node_forget_bands(struct mig_node *node);
+
+/* stage.c: envelopes of a part into the node's tables, in the transaction under way. conflicts is
+ * an array of part->row_count flags, set for rows that the node holds with other bytes. */
+int node_stage_prepare(struct mig_node *node, struct mig_error *err);
+int node_store_envelopes(struct mig_node *node, const struct mig_part *part, bool *conflicts,
+                         struct mig_load_result *result, struct mig_error *err);
+
+/* letters.c: the part's dead letters, in the transaction under way. */
+int node_store_letters(struct mig_node *node, const struct mig_part *part, const bool *conflicts,
+                       struct mig_error *err);
+
+/* books.c */
+int node_book_part(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
+                   const bool *conflicts, const char *chain_digest,
+                   const struct mig_load_result *result, struct mig_error *err);
+/* Moves the row of a retried letter to its new state in the counts of the part that holds it. */
+int node_book_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
+                    const bool *conflicts, const struct mig_dead_letter *letter,
+                    const struct mig_load_result *counts, struct mig_error *err);
+/* Whether the part is in the books already, and then with which counts. */
+int node_booked(struct mig_node *node, const char *run, const struct mig_part *part,
+                bool *ret_booked, struct mig_load_result *ret_result, struct mig_error *err);
+
+/* runs.c: how a run ended here, and what blocks it. */
+int node_run_outcome(struct mig_node *node, const char *run, struct mig_node_sums *sums,
+                     struct mig_error *err);
+
+/* The kind of a table's rows that nodes get, or MIG_KIND_COUNT when all go to the chain. */
+enum mig_kind node_kind_of(enum mig_table table);
+
+/* A number as a parameter of a statement. */
+const char *node_number(int64_t number, char text[NODE_NUMBER_SIZE]);
+
+#endif

@@ -1,0 +1,240 @@
+/* Runs in our books: what is pinned for each, and how far it is. */
+#include "libmigrate/node/node_private.h"
+
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void put_json(struct json_object **object)
+{
+    json_object_put(*object);
+}
+
+/* The ids as text: not every reader of JSON keeps 64 bits. */
+static struct json_object *bounds_to_json(const struct mig_run *run)
+{
+    struct json_object *bounds = json_object_new_object();
+    char number[NODE_NUMBER_SIZE];
+
+    for (int table = 0; bounds && table < MIG_TABLE_COUNT; table++)
+        json_object_object_add(bounds, mig_table_info((enum mig_table) table)->name,
+                               json_object_new_string(node_number(run->bounds[table], number)));
+    return bounds;
+}
+
+static int bounds_from_json(const char *text, struct mig_run *run, struct mig_error *err)
+{
+    mig_cleanup(put_json) struct json_object *bounds = json_tokener_parse(text);
+
+    for (int table = 0; table < MIG_TABLE_COUNT; table++) {
+        struct json_object *bound;
+
+        if (!json_object_object_get_ex(bounds, mig_table_info((enum mig_table) table)->name,
+                                       &bound))
+            return mig_fail(err, MIG_E_CORRUPT, "run %s: its bounds can't be read", run->facts.run);
+        run->bounds[table] = strtoll(json_object_get_string(bound), NULL, 10);
+    }
+    return MIG_OK;
+}
+
+static void take_text(char *to, size_t capacity, const struct mig_pg_result *answer, int column)
+{
+    snprintf(to, capacity, "%s",
+             mig_pg_text(answer, 0, column) ? mig_pg_text(answer, 0, column) : "");
+}
+
+static int take_run(const struct mig_pg_result *answer, struct mig_run *ret_run,
+                    struct mig_error *err)
+{
+    struct mig_run run = {.facts.stage = MIG_STAGE_ENVELOPES};
+    int result;
+
+    take_text(run.facts.run, sizeof run.facts.run, answer, 0);
+    take_text(run.facts.network, sizeof run.facts.network, answer, 1);
+    run.facts.as_of_ns = mig_pg_int64(answer, 0, 2);
+    take_text(run.facts.profile, sizeof run.facts.profile, answer, 3);
+    take_text(run.facts.policy_digest, sizeof run.facts.policy_digest, answer, 4);
+    take_text(run.facts.payer, sizeof run.facts.payer, answer, 5);
+    take_text(run.facts.originator, sizeof run.facts.originator, answer, 6);
+    run.finished = mig_pg_bool(answer, 0, 8);
+    if ((result = bounds_from_json(mig_pg_text(answer, 0, 7), &run, err)) == MIG_OK)
+        *ret_run = run;
+    return result;
+}
+
+#define RUN_COLUMNS                                                                                \
+    "run, network, as_of_ns, profile, policy_digest, payer, originator, bounds::text,"             \
+    " finished_at IS NOT NULL"
+
+int mig_node_last_run(struct mig_node *node, bool *ret_found, struct mig_run *ret_run,
+                      struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result;
+
+    *ret_found = false;
+    if (!node->has_books)
+        return MIG_OK;
+    result = mig_pg_query(node->pg,
+                          "SELECT " RUN_COLUMNS " FROM xmtp_migrate.runs WHERE network = $1"
+                          " ORDER BY started_at DESC, run LIMIT 1",
+                          (const char *const[]){node->manifest->network}, 1, &answer, err);
+    if (result != MIG_OK || answer.rows == 0)
+        return result;
+    result = take_run(&answer, ret_run, err);
+    *ret_found = result == MIG_OK;
+    return result;
+}
+
+/* What two descriptions of one run disagree about, or NULL. */
+static const char *difference(const struct mig_run *a, const struct mig_run *b)
+{
+    if (strcmp(a->facts.network, b->facts.network) != 0)
+        return "the network";
+    if (a->facts.as_of_ns != b->facts.as_of_ns)
+        return "as_of";
+    if (strcmp(a->facts.profile, b->facts.profile) != 0)
+        return "the profile";
+    if (strcmp(a->facts.policy_digest, b->facts.policy_digest) != 0)
+        return "policy or rates of the manifest";
+    if (strcmp(a->facts.payer, b->facts.payer) != 0)
+        return "the payer key";
+    if (strcmp(a->facts.originator, b->facts.originator) != 0)
+        return "the originator key";
+    if (memcmp(a->bounds, b->bounds, sizeof a->bounds) != 0)
+        return "the settled ranges";
+    return NULL;
+}
+
+static int insert_run(struct mig_node *node, const struct mig_run *run, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    mig_cleanup(put_json) struct json_object *bounds = bounds_to_json(run);
+    char as_of[NODE_NUMBER_SIZE];
+    const char *const params[] = {run->facts.run,
+                                  run->facts.network,
+                                  node_number(run->facts.as_of_ns, as_of),
+                                  run->facts.profile,
+                                  run->facts.policy_digest,
+                                  run->facts.payer,
+                                  run->facts.originator,
+                                  json_object_to_json_string(bounds)};
+
+    return mig_pg_query(node->pg,
+                        "INSERT INTO xmtp_migrate.runs (run, network, as_of_ns, profile,"
+                        " policy_digest, payer, originator, bounds)"
+                        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb)",
+                        params, mig_count_of(params), &answer, err);
+}
+
+int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    struct mig_run known;
+    const char *what;
+    int result;
+
+    if ((result = node_lock(node, err)) != MIG_OK)
+        return result;
+    result = mig_pg_query(node->pg, "SELECT " RUN_COLUMNS " FROM xmtp_migrate.runs WHERE run = $1",
+                          (const char *const[]){run->facts.run}, 1, &answer, err);
+    if (result != MIG_OK)
+        return result;
+    if (answer.rows == 0)
+        return insert_run(node, run, err);
+    if ((result = take_run(&answer, &known, err)) != MIG_OK)
+        return result;
+    what = difference(&known, run);
+    if (!what)
+        return MIG_OK;
+    mig_fail(err, MIG_E_CONFLICT, "node '%s': run %s was begun with another value for %s",
+             node->entry->name, run->facts.run, what);
+    return mig_hint(err, "put it back as it was, or begin a new run");
+}
+
+static struct json_object *blockers_to_json(const struct mig_blockers *blockers)
+{
+    struct json_object *list = json_object_new_array();
+
+    for (size_t i = 0; blockers && i < blockers->count; i++) {
+        struct json_object *item = json_object_new_object();
+
+        json_object_object_add(item, "subject", json_object_new_string(blockers->items[i].subject));
+        json_object_object_add(item, "what", json_object_new_string(blockers->items[i].what));
+        json_object_object_add(item, "remedy", json_object_new_string(blockers->items[i].remedy));
+        json_object_array_add(list, item);
+    }
+    return list;
+}
+
+static const char *member(struct json_object *object, const char *name)
+{
+    struct json_object *value;
+
+    return json_object_object_get_ex(object, name, &value) ? json_object_get_string(value) : "";
+}
+
+static int blockers_from_json(const char *text, struct mig_blockers *blockers,
+                              struct mig_error *err)
+{
+    mig_cleanup(put_json) struct json_object *list = json_tokener_parse(text);
+    int result = MIG_OK;
+
+    if (!json_object_is_type(list, json_type_array))
+        return mig_fail(err, MIG_E_CORRUPT, "the blockers of a run can't be read");
+    for (size_t i = 0; i < json_object_array_length(list) && result == MIG_OK; i++) {
+        struct json_object *item = json_object_array_get_idx(list, i);
+
+        result = mig_blockers_add(blockers, member(item, "subject"), member(item, "what"),
+                                  member(item, "remedy"), err);
+    }
+    return result;
+}
+
+int mig_node_run_finish(struct mig_node *node, const struct mig_run *run,
+                        const struct mig_blockers *blockers, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    mig_cleanup(put_json) struct json_object *list = blockers_to_json(blockers);
+
+    return mig_pg_query(node->pg,
+                        "UPDATE xmtp_migrate.runs SET finished_at = coalesce(finished_at, now()),"
+                        " blockers = $2::jsonb WHERE run = $1",
+                        (const char *const[]){run->facts.run, json_object_to_json_string(list)}, 2,
+                        &answer, err);
+}
+
+int mig_node_position(struct mig_node *node, const char *run, enum mig_table table,
+                      int64_t *ret_last_id, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result;
+
+    *ret_last_id = INT64_MIN;
+    if (!node->has_books)
+        return MIG_OK;
+    result = mig_pg_query(node->pg,
+                          "SELECT max(last_id) FROM xmtp_migrate.parts WHERE run = $1 AND"
+                          " source_table = $2 AND settled",
+                          (const char *const[]){run, mig_table_info(table)->name}, 2, &answer, err);
+    if (result == MIG_OK && mig_pg_text(&answer, 0, 0))
+        *ret_last_id = mig_pg_int64(&answer, 0, 0);
+    return result;
+}
+
+int node_run_outcome(struct mig_node *node, const char *run, struct mig_node_sums *sums,
+                     struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result = mig_pg_query(node->pg,
+                              "SELECT finished_at IS NOT NULL, blockers::text"
+                              " FROM xmtp_migrate.runs WHERE run = $1",
+                              (const char *const[]){run}, 1, &answer, err);
+
+    if (result != MIG_OK || answer.rows == 0)
+        return result;
+    sums->finished = mig_pg_bool(&answer, 0, 0);
+    return blockers_from_json(mig_pg_text(&answer, 0, 1), &sums->blockers, err);
+}

@@ -1,0 +1,328 @@
+/*
+ * Envelopes into the node's tables: COPY into a staging table of the session, look which ids the
+ * node has already, insert the others. The transaction is the caller's.
+ */
+#include "libmigrate/node/node_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STAGE_FIELDS 7
+#define NS_PER_MINUTE (INT64_C(60) * MIG_NS_PER_SECOND)
+
+int node_stage_prepare(struct mig_node *node, struct mig_error *err)
+{
+    int result;
+
+    if (node->staged)
+        return MIG_OK;
+    result = mig_pg_exec(
+        node->pg,
+        "CREATE TEMPORARY TABLE IF NOT EXISTS mig_stage (seq bigint NOT NULL, topic bytea NOT NULL,"
+        " gateway_time timestamp NOT NULL, expiry bigint NOT NULL, envelope bytea NOT NULL,"
+        " minute integer NOT NULL, spend bigint NOT NULL) ON COMMIT DELETE ROWS;"
+        "CREATE TEMPORARY TABLE IF NOT EXISTS mig_stage_letters (kind text NOT NULL,"
+        " seq bigint NOT NULL, payload bytea NOT NULL, reason text NOT NULL,"
+        " retryable boolean NOT NULL) ON COMMIT DELETE ROWS",
+        err);
+    node->staged = result == MIG_OK;
+    return result;
+}
+
+static int put_envelope(struct mig_pg *pg, const struct mig_envelope *envelope,
+                        struct mig_error *err)
+{
+    int result;
+
+    if ((result = mig_pg_put_row(pg, STAGE_FIELDS, err)) != MIG_OK ||
+        (result = mig_pg_put_int64(pg, envelope->sequence_id, err)) != MIG_OK ||
+        (result = mig_pg_put_bytes(pg, envelope->topic, err)) != MIG_OK ||
+        (result = mig_pg_put_int64(pg, envelope->gateway_time_us - MIG_PG_EPOCH_US, err)) !=
+            MIG_OK ||
+        (result = mig_pg_put_int64(pg, envelope->expiry_unixtime, err)) != MIG_OK ||
+        (result = mig_pg_put_bytes(pg, envelope->originator_envelope, err)) != MIG_OK ||
+        (result = mig_pg_put_int32(pg, (int32_t) (envelope->originator_ns / NS_PER_MINUTE), err)) !=
+            MIG_OK)
+        return result;
+    return mig_pg_put_int64(pg, (int64_t) envelope->base_fee_picodollars, err);
+}
+
+static int copy_to_stage(struct mig_node *node, const struct mig_part *part, uint64_t *ret_staged,
+                         struct mig_error *err)
+{
+    uint64_t staged = 0, arrived;
+    int result = mig_pg_copy_in(node->pg, "COPY mig_stage FROM STDIN (FORMAT binary)", err);
+
+    for (size_t i = 0; i < part->row_count && result == MIG_OK; i++) {
+        if (part->envelopes[i].route != MIG_ROUTE_NODE)
+            continue;
+        result = put_envelope(node->pg, &part->envelopes[i], err);
+        staged++;
+    }
+    if (result == MIG_OK)
+        result = mig_pg_copy_in_end(node->pg, &arrived, err);
+    if (result == MIG_OK && arrived != staged)
+        result = mig_fail(err, MIG_E_CORRUPT,
+                          "node '%s': %" PRIu64 " rows arrived in the staging table of %" PRIu64,
+                          node->entry->name, arrived, staged);
+    *ret_staged = staged;
+    return result;
+}
+
+/* ---- rows that the node has already ------------------------------------------------------- */
+
+/* What the node holds under an id of ours. A row without a blob is half a row: the other half is
+ * put in if the first is right. */
+struct held {
+    struct mig_buffer ids, half; /* array literals: all held ids; those that lack the blob */
+    uint64_t same, halves, conflicts;
+};
+
+static size_t index_of(const struct mig_part *part, int64_t id)
+{
+    size_t low = 0, high = part->row_count;
+
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+
+        if (part->envelopes[middle].sequence_id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static int add_id(struct mig_buffer *list, int64_t id, struct mig_error *err)
+{
+    return mig_buffer_print(list, err, "%s%" PRId64, list->size ? "," : "{", id);
+}
+
+static int sort_held(struct mig_node *node, const struct mig_part *part,
+                     const struct mig_pg_result *answer, bool *conflicts, struct held *held,
+                     struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (int row = 0; row < answer->rows && result == MIG_OK; row++) {
+        const int64_t id = mig_pg_int64(answer, row, 0);
+        const bool same = mig_pg_bool(answer, row, 1), has_blob = mig_pg_bool(answer, row, 2);
+
+        result = add_id(&held->ids, id, err);
+        if (!same) {
+            held->conflicts++;
+            conflicts[index_of(part, id)] = true;
+            mig_log(node->hooks, MIG_LOG_WARN,
+                    "node '%s': %s %" PRId64 " is there with other bytes: kept as it is",
+                    node->entry->name, mig_kind_info(node_kind_of(part->table))->name, id);
+        } else if (has_blob) {
+            held->same++;
+        } else {
+            held->halves++;
+            if (result == MIG_OK)
+                result = add_id(&held->half, id, err);
+        }
+    }
+    if (result == MIG_OK && held->ids.size > 0)
+        result = mig_buffer_append(&held->ids, "}", 2, err);
+    if (result == MIG_OK && held->half.size > 0)
+        result = mig_buffer_append(&held->half, "}", 2, err);
+    return result;
+}
+
+static int find_held(struct mig_node *node, uint32_t originator, struct mig_pg_result *ret_answer,
+                     struct mig_error *err)
+{
+    char sql[NODE_SQL_SIZE];
+    int result;
+
+    /* Most parts meet nothing: ask for one row of their range before comparing each. */
+    snprintf(sql, sizeof sql,
+             "SELECT EXISTS (SELECT FROM gateway_envelopes_meta WHERE originator_node_id = %" PRIu32
+             " AND originator_sequence_id BETWEEN (SELECT min(seq) FROM mig_stage) AND"
+             " (SELECT max(seq) FROM mig_stage))",
+             originator);
+    result = mig_pg_query(node->pg, sql, NULL, 0, ret_answer, err);
+    if (result != MIG_OK || !mig_pg_bool(ret_answer, 0, 0)) {
+        ret_answer->rows = 0;
+        return result;
+    }
+    mig_pg_result_release(ret_answer);
+    /* The staging table has no statistics: without this a whole leaf might be hashed for it. */
+    result = mig_pg_exec(node->pg,
+                         "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off", err);
+    if (result != MIG_OK)
+        return result;
+    snprintf(sql, sizeof sql,
+             "SELECT s.seq, m.topic = s.topic AND m.expiry = s.expiry AND"
+             " coalesce(b.originator_envelope = s.envelope, true),"
+             " b.originator_sequence_id IS NOT NULL FROM mig_stage s JOIN gateway_envelopes_meta m"
+             " ON m.originator_node_id = %" PRIu32 " AND m.originator_sequence_id = s.seq LEFT JOIN"
+             " gateway_envelopes_blob b ON b.originator_node_id = %" PRIu32
+             " AND b.originator_sequence_id = s.seq",
+             originator, originator);
+    return mig_pg_query(node->pg, sql, NULL, 0, ret_answer, err);
+}
+
+static int complete_halves(struct mig_node *node, uint32_t originator, const struct held *held,
+                           struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    const char *const params[] = {(const char *) held->half.data};
+    char sql[NODE_SQL_SIZE];
+
+    if (held->halves == 0)
+        return MIG_OK;
+    snprintf(sql, sizeof sql,
+             "INSERT INTO gateway_envelopes_blob (originator_node_id, originator_sequence_id,"
+             " originator_envelope) SELECT %" PRIu32
+             ", seq, envelope FROM mig_stage WHERE seq = ANY ($1::bigint[])",
+             originator);
+    return mig_pg_query(node->pg, sql, params, 1, &answer, err);
+}
+
+static int unstage_held(struct mig_node *node, const struct held *held, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    const char *const params[] = {(const char *) held->ids.data};
+
+    if (held->ids.size == 0)
+        return MIG_OK;
+    return mig_pg_query(node->pg, "DELETE FROM mig_stage WHERE seq = ANY ($1::bigint[])", params, 1,
+                        &answer, err);
+}
+
+static void held_release(struct held *held)
+{
+    mig_buffer_release(&held->ids);
+    mig_buffer_release(&held->half);
+}
+
+/* ---- rows that it lacks ------------------------------------------------------------------- */
+
+static int find_payer(struct mig_node *node, const char *address, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result made = {0}, answer = {0};
+    const char *const params[] = {address};
+    int result;
+
+    if (node->keeps_payer)
+        return MIG_OK;
+    if ((result = mig_pg_query(node->pg,
+                               "INSERT INTO payers (address) VALUES ($1) ON CONFLICT DO NOTHING",
+                               params, 1, &made, err)) != MIG_OK ||
+        (result = mig_pg_query(node->pg, "SELECT id FROM payers WHERE address = $1", params, 1,
+                               &answer, err)) != MIG_OK)
+        return result;
+    if (answer.rows != 1)
+        return mig_fail(err, MIG_E_DATABASE, "node '%s': the payer %s can't be written down",
+                        node->entry->name, address);
+    node->payer_id = (int32_t) mig_pg_int64(&answer, 0, 0);
+    return MIG_OK;
+}
+
+static int insert_into(struct mig_node *node, const char *sql, uint64_t expected,
+                       struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result = mig_pg_query(node->pg, sql, NULL, 0, &answer, err);
+
+    if (result == MIG_OK && (uint64_t) answer.affected != expected)
+        result = mig_fail(err, MIG_E_CORRUPT,
+                          "node '%s': %" PRId64 " rows were stored of %" PRIu64 " staged",
+                          node->entry->name, answer.affected, expected);
+    return result;
+}
+
+static int insert_missing(struct mig_node *node, uint32_t originator, uint64_t expected,
+                          struct mig_error *err)
+{
+    char sql[NODE_SQL_SIZE];
+    int result;
+
+    if (expected == 0)
+        return MIG_OK;
+    snprintf(sql, sizeof sql,
+             "INSERT INTO gateway_envelopes_meta (gateway_time, originator_node_id,"
+             " originator_sequence_id, topic, payer_id, expiry) SELECT gateway_time, %" PRIu32
+             ", seq, topic, %" PRId32 ", expiry FROM mig_stage",
+             originator, node->payer_id);
+    if ((result = insert_into(node, sql, expected, err)) != MIG_OK)
+        return result;
+    snprintf(sql, sizeof sql,
+             "INSERT INTO gateway_envelopes_blob (originator_node_id, originator_sequence_id,"
+             " originator_envelope) SELECT %" PRIu32 ", seq, envelope FROM mig_stage",
+             originator);
+    return insert_into(node, sql, expected, err);
+}
+
+static int count_usage(struct mig_node *node, uint32_t originator, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char sql[NODE_SQL_SIZE];
+
+    if (!node->manifest->policy.count_usage)
+        return MIG_OK;
+    snprintf(sql, sizeof sql,
+             "INSERT INTO unsettled_usage AS u (payer_id, originator_id, minutes_since_epoch,"
+             " spend_picodollars, last_sequence_id, message_count) SELECT %" PRId32 ", %" PRIu32
+             ", minute, sum(spend), max(seq), count(*) FROM mig_stage GROUP BY minute"
+             " ON CONFLICT (payer_id, originator_id, minutes_since_epoch) DO UPDATE SET"
+             " spend_picodollars = u.spend_picodollars + excluded.spend_picodollars,"
+             " last_sequence_id = greatest(u.last_sequence_id, excluded.last_sequence_id),"
+             " message_count = u.message_count + excluded.message_count",
+             node->payer_id, originator);
+    return mig_pg_query(node->pg, sql, NULL, 0, &answer, err);
+}
+
+/* The node's trigger has done this for rows just inserted; not for rows that somebody else put into
+ * a leaf. Must run while the stage still holds every id. */
+static int raise_clock(struct mig_node *node, uint32_t originator, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char sql[NODE_SQL_SIZE];
+
+    snprintf(
+        sql, sizeof sql,
+        "INSERT INTO gateway_envelopes_latest AS l (originator_node_id, originator_sequence_id,"
+        " gateway_time) SELECT %" PRIu32 ", max(seq), max(gateway_time) FROM mig_stage"
+        " ON CONFLICT (originator_node_id) DO UPDATE SET originator_sequence_id ="
+        " excluded.originator_sequence_id, gateway_time = excluded.gateway_time"
+        " WHERE l.originator_sequence_id < excluded.originator_sequence_id",
+        originator);
+    return mig_pg_query(node->pg, sql, NULL, 0, &answer, err);
+}
+
+int node_store_envelopes(struct mig_node *node, const struct mig_part *part, bool *conflicts,
+                         struct mig_load_result *result_counts, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    mig_cleanup(held_release) struct held held = {.ids = MIG_BUFFER_INIT(NODE_TEXT_LIMIT),
+                                                  .half = MIG_BUFFER_INIT(NODE_TEXT_LIMIT)};
+    const enum mig_kind kind = node_kind_of(part->table);
+    uint32_t originator;
+    uint64_t staged;
+    int result;
+
+    if (kind == MIG_KIND_COUNT)
+        return MIG_OK;
+    originator = mig_kind_info(kind)->stored_originator;
+    if ((result = copy_to_stage(node, part, &staged, err)) != MIG_OK || staged == 0)
+        return result;
+    if ((result = find_held(node, originator, &answer, err)) != MIG_OK ||
+        (result = sort_held(node, part, &answer, conflicts, &held, err)) != MIG_OK ||
+        (result = raise_clock(node, originator, err)) != MIG_OK ||
+        (result = complete_halves(node, originator, &held, err)) != MIG_OK ||
+        (result = unstage_held(node, &held, err)) != MIG_OK ||
+        (result = find_payer(node, node->payer, err)) != MIG_OK ||
+        (result = insert_missing(node, originator, staged - (uint64_t) answer.rows, err)) !=
+            MIG_OK ||
+        (result = count_usage(node, originator, err)) != MIG_OK)
+        return result;
+    result_counts->loaded = staged - (uint64_t) answer.rows + held.halves;
+    result_counts->already_there = held.same;
+    result_counts->conflicts = held.conflicts;
+    return MIG_OK;
+}

@@ -1,0 +1,173 @@
+/* What a node's own books say of a run, added up; and whether its parts leave a gap. */
+#include "libmigrate/node/node_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t *kind_state(struct mig_node_sums *sums, enum mig_kind kind, const char *state)
+{
+    struct mig_kind_tally *tally = &sums->tally.kinds[kind];
+    const struct {
+        const char *state;
+        uint64_t *place;
+    } places[] = {
+        {"counted", &tally->counted},
+        {"expired", &tally->expired},
+        {"rejected", &tally->rejected},
+        {"for_nodes", &tally->for_nodes},
+        {"for_chain", &tally->for_chain},
+        {"loaded", &sums->loaded[kind]},
+        {"already_there", &sums->already_there[kind]},
+        {"conflicts", &sums->conflicts[kind]},
+    };
+
+    for (size_t i = 0; i < mig_count_of(places); i++)
+        if (strcmp(places[i].state, state) == 0)
+            return places[i].place;
+    return NULL;
+}
+
+static uint64_t *part_state(struct mig_node_sums *sums, const char *state)
+{
+    if (strncmp(state, "reject:", 7) == 0) {
+        const enum mig_reason reason = mig_reason_parse(state + 7);
+
+        return reason != MIG_REASON_NONE ? &sums->tally.rejects[reason] : NULL;
+    }
+    for (int finding = 0; finding < MIG_FINDING_COUNT; finding++)
+        if (strncmp(state, "finding:", 8) == 0 &&
+            strcmp(state + 8, mig_finding_name((enum mig_finding) finding)) == 0)
+            return &sums->tally.findings[finding];
+    return NULL;
+}
+
+static int add_up(struct mig_node *node, const char *run, struct mig_node_sums *sums,
+                  struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result = mig_pg_query(node->pg,
+                              "SELECT kind, state, sum(rows)::bigint FROM xmtp_migrate.counts"
+                              " WHERE run = $1 GROUP BY kind, state",
+                              (const char *const[]){run}, 1, &answer, err);
+
+    for (int row = 0; row < answer.rows && result == MIG_OK; row++) {
+        const char *state = mig_pg_text(&answer, row, 1);
+        const int64_t rows = mig_pg_int64(&answer, row, 2);
+        enum mig_kind kind;
+        uint64_t *place = mig_kind_parse(mig_pg_text(&answer, row, 0), &kind, NULL) == MIG_OK
+                              ? kind_state(sums, kind, state)
+                              : part_state(sums, state);
+
+        if (!place || rows < 0)
+            return mig_fail(err, MIG_E_CORRUPT,
+                            "node '%s': the books of run %s count %" PRId64 " rows of '%s' as '%s'",
+                            node->entry->name, run, rows, mig_pg_text(&answer, row, 0), state);
+        *place = (uint64_t) rows;
+    }
+    return result;
+}
+
+static int find_gap(struct mig_node *node, const char *run, struct mig_node_sums *sums,
+                    struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result = mig_pg_query(
+        node->pg,
+        "SELECT format('%s from %s', source_table, first_id) FROM (SELECT source_table, first_id,"
+        " lag(last_id) OVER (PARTITION BY source_table ORDER BY first_id) AS before"
+        " FROM xmtp_migrate.parts WHERE run = $1 AND settled) AS p WHERE first_id <>"
+        " coalesce(before + 1, '-9223372036854775808'::bigint) ORDER BY 1 LIMIT 1",
+        (const char *const[]){run}, 1, &answer, err);
+
+    if (result != MIG_OK || answer.rows == 0)
+        return result;
+    sums->gap = strdup(mig_pg_text(&answer, 0, 0));
+    return sums->gap ? MIG_OK : mig_fail(err, MIG_E_NOMEM, "out of memory");
+}
+
+/* Letters of rows that the run's parts hold, as far as somebody waived them as they stand. */
+static int count_waived(struct mig_node *node, const char *run, struct mig_node_sums *sums,
+                        struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result = mig_pg_query(
+        node->pg,
+        "SELECT l.source_table, count(*) FROM migration_dead_letter_box l JOIN"
+        " xmtp_migrate.waivers w ON w.kind = l.source_table AND w.sequence_id = l.sequence_id AND"
+        " w.rejected_for = l.reason WHERE EXISTS (SELECT FROM xmtp_migrate.parts p WHERE"
+        " p.run = $1 AND l.sequence_id BETWEEN p.first_id AND p.last_id AND p.source_table = CASE"
+        " l.source_table WHEN 'commit_messages' THEN 'group_messages' ELSE l.source_table END)"
+        " GROUP BY 1",
+        (const char *const[]){run}, 1, &answer, err);
+
+    for (int row = 0; row < answer.rows; row++) {
+        enum mig_kind kind;
+
+        if (mig_kind_parse(mig_pg_text(&answer, row, 0), &kind, NULL) == MIG_OK)
+            sums->waived[kind] = (uint64_t) mig_pg_int64(&answer, row, 1);
+    }
+    return result;
+}
+
+int mig_node_sums(struct mig_node *node, const char *run, struct mig_node_sums *ret_sums,
+                  struct mig_error *err)
+{
+    mig_cleanup(mig_node_sums_release) struct mig_node_sums sums = {0};
+    int result;
+
+    if (!node->has_books) {
+        *ret_sums = sums;
+        return MIG_OK;
+    }
+    if ((result = add_up(node, run, &sums, err)) != MIG_OK ||
+        (result = find_gap(node, run, &sums, err)) != MIG_OK ||
+        (result = count_waived(node, run, &sums, err)) != MIG_OK ||
+        (result = node_run_outcome(node, run, &sums, err)) != MIG_OK)
+        return result;
+    *ret_sums = sums;
+    sums = (struct mig_node_sums){0};
+    return MIG_OK;
+}
+
+void mig_node_sums_release(struct mig_node_sums *sums)
+{
+    free(sums->gap);
+    mig_blockers_release(&sums->blockers);
+    *sums = (struct mig_node_sums){0};
+}
+
+int mig_node_chain_parts(struct mig_node *node, const char *run, struct mig_chain_part **ret_parts,
+                         size_t *ret_count, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    struct mig_chain_part *parts;
+    int result = mig_pg_query(node->pg,
+                              "SELECT source_table, first_id, last_id, settled, chain_rows,"
+                              " coalesce(chain_digest, '') FROM xmtp_migrate.parts WHERE run = $1"
+                              " AND chain_rows > 0 ORDER BY source_table, first_id",
+                              (const char *const[]){run}, 1, &answer, err);
+
+    if (result != MIG_OK)
+        return result;
+    parts = calloc((size_t) answer.rows + 1, sizeof *parts);
+    if (!parts)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    for (int row = 0; row < answer.rows; row++) {
+        struct mig_chain_part *part = &parts[row];
+
+        for (int table = 0; table < MIG_TABLE_COUNT; table++)
+            if (strcmp(mig_table_info((enum mig_table) table)->name,
+                       mig_pg_text(&answer, row, 0)) == 0)
+                part->table = (enum mig_table) table;
+        part->first_id = mig_pg_int64(&answer, row, 1);
+        part->last_id = mig_pg_int64(&answer, row, 2);
+        part->settled = mig_pg_bool(&answer, row, 3);
+        part->rows = (uint64_t) mig_pg_int64(&answer, row, 4);
+        snprintf(part->digest, sizeof part->digest, "%s", mig_pg_text(&answer, row, 5));
+    }
+    *ret_parts = parts;
+    *ret_count = (size_t) answer.rows;
+    return MIG_OK;
+}

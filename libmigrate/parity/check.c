@@ -1,0 +1,430 @@
+/* The check: opens both ends, walks every table once, and brings rows and questions together. */
+#include "libmigrate/parity/parity_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAIRS_PER_SHARE 32
+
+/* ---- both ends ---------------------------------------------------------------------------- */
+
+static void release(struct parity_check *check)
+{
+    const unsigned threads = check->pool ? mig_pool_threads(check->pool) : 0;
+
+    for (size_t i = 0; check->nodes && i < check->report.node_count; i++) {
+        parity_stream_end(&check->nodes[i].stream);
+        parity_batch_free(&check->nodes[i].batch);
+        for (size_t kind = 0; kind < MIG_KIND_COUNT; kind++)
+            parity_letters_release(&check->nodes[i].letters[kind]);
+        mig_node_close(&check->nodes[i].reader);
+        mig_node_close(&check->nodes[i].asker);
+    }
+    free(check->nodes);
+    mig_source_close(&check->source);
+    mig_source_close(&check->source_asker);
+    for (unsigned i = 0; i < threads; i++) {
+        mig_arena_release(&check->scratch[i]);
+        mig_arena_release(&check->notes[i]);
+    }
+    free(check->scratch);
+    free(check->notes);
+    free(check->pairs);
+    mig_pool_free(&check->pool);
+    parity_terms_release(&check->terms);
+    mig_parity_report_release(&check->report);
+}
+
+static int no_such_node(const struct mig_manifest *manifest, const char *name,
+                        struct mig_error *err)
+{
+    char list[256] = "";
+    size_t used = 0;
+
+    for (size_t i = 0; i < manifest->node_count && used < sizeof list; i++)
+        used += (size_t) snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "",
+                                  manifest->nodes[i].name);
+    mig_fail(err, MIG_E_USAGE, "the manifest has no node '%s'", name);
+    return mig_hint(err, "its nodes: %s", list);
+}
+
+/* Marks the nodes to look at; the same name twice is one node. */
+static int select_nodes(const struct mig_manifest *manifest,
+                        const struct mig_parity_options *options, bool *selected,
+                        struct mig_error *err)
+{
+    for (size_t i = 0; i < manifest->node_count; i++)
+        selected[i] = options->node_count == 0;
+    for (size_t wanted = 0; wanted < options->node_count; wanted++) {
+        size_t i = 0;
+
+        while (i < manifest->node_count &&
+               strcmp(manifest->nodes[i].name, options->nodes[wanted]) != 0)
+            i++;
+        if (i == manifest->node_count)
+            return no_such_node(manifest, options->nodes[wanted], err);
+        selected[i] = true;
+    }
+    return MIG_OK;
+}
+
+struct ends {
+    struct mig_node **readers, **askers;
+    size_t count;
+};
+
+static void ends_release(struct ends *ends)
+{
+    for (size_t i = 0; i < ends->count; i++) {
+        mig_node_close(&ends->readers[i]);
+        mig_node_close(&ends->askers[i]);
+    }
+    free(ends->readers);
+    free(ends->askers);
+}
+
+static int open_nodes(const struct mig_manifest *manifest, const bool *selected,
+                      const struct mig_hooks *hooks, const struct mig_stop *stop, struct ends *ends,
+                      struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    ends->readers = calloc(manifest->node_count, sizeof *ends->readers);
+    ends->askers = calloc(manifest->node_count, sizeof *ends->askers);
+    if (!ends->readers || !ends->askers)
+        return mig_fail(err, MIG_E_NOMEM, "cannot open the nodes: out of memory");
+    for (size_t i = 0; i < manifest->node_count && result == MIG_OK; i++) {
+        if (!selected[i])
+            continue;
+        result = mig_node_open(manifest, i, MIG_NODE_READ, hooks, stop, &ends->readers[ends->count],
+                               err);
+        /* What there was to say has been said by the first. */
+        if (result == MIG_OK)
+            result = mig_node_open(manifest, i, MIG_NODE_READ, NULL, stop,
+                                   &ends->askers[ends->count++], err);
+    }
+    return result;
+}
+
+static void free_flags(bool **flags)
+{
+    free(*flags);
+}
+
+static int open_ends(struct parity_check *check, const struct mig_manifest *manifest,
+                     const struct mig_parity_options *options, struct mig_error *err)
+{
+    mig_cleanup(free_flags) bool *selected = calloc(manifest->node_count, sizeof *selected);
+    mig_cleanup(ends_release) struct ends ends = {0};
+    int result;
+
+    if (!selected)
+        return mig_fail(err, MIG_E_NOMEM, "cannot open the nodes: out of memory");
+    if ((result = select_nodes(manifest, options, selected, err)) != MIG_OK ||
+        (result = mig_source_open(manifest, check->hooks, check->stop, &check->source, err)) !=
+            MIG_OK ||
+        (result = open_nodes(manifest, selected, check->hooks, check->stop, &ends, err)) !=
+            MIG_OK ||
+        (result = parity_terms_pin(&check->terms, manifest, options, ends.askers, ends.count,
+                                   check->hooks, err)) != MIG_OK)
+        return result;
+    check->nodes = calloc(ends.count, sizeof *check->nodes);
+    if (!check->nodes)
+        return mig_fail(err, MIG_E_NOMEM, "cannot open the nodes: out of memory");
+    if ((result = parity_report_begin(&check->report, &check->terms, ends.askers, ends.count,
+                                      err)) != MIG_OK)
+        return result;
+    for (size_t i = 0; i < ends.count; i++) {
+        check->nodes[i].reader = mig_take(ends.readers[i]);
+        check->nodes[i].asker = mig_take(ends.askers[i]);
+    }
+    return MIG_OK;
+}
+
+static int make_ready(struct parity_check *check, unsigned threads, struct mig_error *err)
+{
+    int result = mig_pool_open(threads, &check->pool, err);
+
+    if (result != MIG_OK)
+        return result;
+    threads = mig_pool_threads(check->pool);
+    check->scratch = calloc(threads, sizeof *check->scratch);
+    check->notes = calloc(threads, sizeof *check->notes);
+    if (!check->scratch || !check->notes)
+        return mig_fail(err, MIG_E_NOMEM, "cannot begin the check: out of memory");
+    for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
+        uint64_t rows = 0;
+
+        result = mig_source_estimate(check->source, (enum mig_table) table, &rows, err);
+        check->rows_total += rows;
+    }
+    return result;
+}
+
+/* ---- one part against one node -------------------------------------------------------------- */
+
+struct judging {
+    struct parity_check *check;
+    enum mig_kind kind;
+    bool required;
+};
+
+static int judge_share(void *context, unsigned worker, size_t first, size_t end,
+                       struct mig_error *err)
+{
+    const struct judging *judging = context;
+    struct parity_check *check = judging->check;
+    int result = MIG_OK;
+
+    for (size_t i = first; i < end && result == MIG_OK; i++) {
+        result =
+            parity_judge(&check->terms, judging->kind, judging->required, &check->scratch[worker],
+                         &check->notes[worker], &check->pairs[i], err);
+        mig_arena_release(&check->scratch[worker]);
+    }
+    return result;
+}
+
+/* Above what is settled a row may have come to the source after it was read, and to the node before
+ * that was: only the source can tell. */
+static int came_meanwhile(struct parity_check *check, enum mig_kind kind, int64_t id,
+                          bool *ret_came, struct mig_error *err)
+{
+    uint64_t rows;
+    int result = MIG_OK;
+
+    if (!check->source_asker)
+        result =
+            mig_source_open(check->terms.manifest, NULL, check->stop, &check->source_asker, err);
+    if (result == MIG_OK)
+        result =
+            mig_source_count(check->source_asker, mig_kind_info(kind)->table, id, id, &rows, err);
+    if (result == MIG_OK)
+        *ret_came = rows > 0;
+    return result;
+}
+
+static void count_outcome(struct mig_parity_sums *sums, const struct parity_pair *pair)
+{
+    const bool altered = pair->held && pair->notes && pair->outcome != PARITY_EXTRA;
+
+    sums->held += pair->outcome == PARITY_HELD;
+    sums->missing += pair->outcome == PARITY_MISSING;
+    sums->extra += pair->outcome == PARITY_EXTRA;
+    sums->pruned_at_source += pair->outcome == PARITY_PRUNED;
+    sums->expired_present += pair->outcome == PARITY_EXPIRED_PRESENT && !altered;
+    sums->altered += altered;
+}
+
+static int collect_pair(struct parity_check *check, size_t node, enum mig_kind kind, bool settled,
+                        const struct parity_pair *pair, struct mig_error *err)
+{
+    const int64_t id = pair->held ? pair->held->sequence_id : pair->planned->sequence_id;
+    bool came = false;
+    int result = MIG_OK;
+
+    if (pair->outcome == PARITY_EXTRA && !pair->planned && !settled)
+        result = came_meanwhile(check, kind, id, &came, err);
+    if (result != MIG_OK || came)
+        return result;
+    count_outcome(&check->report.nodes[node].kinds[kind], pair);
+    for (const struct parity_note *note = pair->notes; note && result == MIG_OK; note = note->next)
+        result = parity_report_add(check, kind, id, node, note, err);
+    return result;
+}
+
+static int make_room(struct parity_check *check, size_t pairs, struct mig_error *err)
+{
+    struct parity_pair *larger;
+
+    if (pairs <= check->pair_capacity)
+        return MIG_OK;
+    larger = reallocarray(check->pairs, pairs, sizeof *larger);
+    if (!larger)
+        return mig_fail(err, MIG_E_NOMEM, "cannot compare %zu rows: out of memory", pairs);
+    check->pairs = larger;
+    check->pair_capacity = pairs;
+    return MIG_OK;
+}
+
+static int judge_pairs(struct parity_check *check, size_t node, enum mig_kind kind,
+                       const struct parity_segment *segment, size_t count, struct mig_error *err)
+{
+    struct judging judging = {check, kind, segment->judged};
+    int result = mig_pool_run(check->pool, count, PAIRS_PER_SHARE, judge_share, &judging, err);
+
+    for (size_t i = 0; i < count && result == MIG_OK; i++)
+        result = collect_pair(check, node, kind, segment->settled, &check->pairs[i], err);
+    for (unsigned i = 0; i < mig_pool_threads(check->pool); i++)
+        mig_arena_release(&check->notes[i]);
+    return result;
+}
+
+static int next_batch(struct parity_node *node, struct mig_error *err)
+{
+    void *item = NULL;
+    int result;
+
+    parity_batch_free(&node->batch);
+    if ((result = parity_stream_next(&node->stream, &item, err)) == MIG_OK)
+        node->batch = item;
+    return result;
+}
+
+static int check_node(struct parity_check *check, size_t at, enum mig_kind kind,
+                      const struct parity_segment *segment, const struct mig_part *part,
+                      struct mig_error *err)
+{
+    struct parity_node *node = &check->nodes[at];
+    struct parity_plan plan = {part->envelopes, part->row_count, 0};
+    int64_t up_to;
+    int result;
+
+    do {
+        const struct parity_batch *batch = node->batch;
+
+        if ((!batch || (batch->next == batch->count && !batch->ended)) &&
+            (result = next_batch(node, err)) != MIG_OK)
+            return result;
+        up_to = parity_batch_reach(node->batch);
+        if (up_to > part->last_id)
+            up_to = part->last_id;
+        if ((result = mig_stop_check(check->stop, err)) != MIG_OK ||
+            (result =
+                 make_room(check, plan.count - plan.next + node->batch->count - node->batch->next,
+                           err)) != MIG_OK)
+            return result;
+        result = judge_pairs(check, at, kind, segment,
+                             parity_pair_up(&plan, node->batch, up_to, check->pairs), err);
+    } while (result == MIG_OK && up_to < part->last_id);
+    return result;
+}
+
+/* ---- tables --------------------------------------------------------------------------------- */
+
+/* The kind of a table's rows that nodes hold, or MIG_KIND_COUNT when all go to the chain. */
+static enum mig_kind kind_on_nodes(enum mig_table table)
+{
+    int kind = 0;
+
+    while (kind < MIG_KIND_COUNT && (mig_kind_info((enum mig_kind) kind)->table != table ||
+                                     mig_kind_info((enum mig_kind) kind)->route != MIG_ROUTE_NODE))
+        kind++;
+    return (enum mig_kind) kind;
+}
+
+static int check_rows(struct parity_check *check, const struct mig_part *part,
+                      struct mig_error *err)
+{
+    int result;
+
+    mig_tally_add(&check->report.tally, &part->tally);
+    if ((result = parity_check_letters(check, part, err)) != MIG_OK)
+        return result;
+    return parity_check_newest(check, part, err);
+}
+
+static int check_part(struct parity_check *check, const struct parity_segment *segment,
+                      struct mig_part *part, struct mig_error *err)
+{
+    const enum mig_kind kind = kind_on_nodes(part->table);
+    int result = mig_transform_part(check->terms.transform, check->pool, part, err);
+
+    for (size_t k = 0; k < MIG_KIND_COUNT && !segment->judged && result == MIG_OK; k++)
+        check->report.above_bound[k] += part->tally.kinds[k].counted;
+    if (result == MIG_OK && segment->judged)
+        result = check_rows(check, part, err);
+    for (size_t i = 0; i < check->report.node_count && kind != MIG_KIND_COUNT && result == MIG_OK;
+         i++)
+        result = check_node(check, i, kind, segment, part, err);
+    check->rows_done += part->row_count;
+    mig_report_progress(check->hooks, &(struct mig_progress){
+                                          .stage = "parity",
+                                          .subject = mig_table_info(part->table)->name,
+                                          .done = check->rows_done,
+                                          .total = check->rows_total,
+                                          .rejected = check->report.difference_count,
+                                          .waiting = "",
+                                      });
+    return result;
+}
+
+static int begin_streams(struct parity_check *check, enum mig_table table,
+                         const struct parity_segment *segment, struct parity_stream *source,
+                         struct mig_error *err)
+{
+    const enum mig_kind kind = kind_on_nodes(table);
+    int result = parity_stream_source(source, check->source, table, segment, err);
+
+    for (size_t i = 0; i < check->report.node_count && kind != MIG_KIND_COUNT && result == MIG_OK;
+         i++)
+        result = parity_stream_node(&check->nodes[i].stream, check->nodes[i].reader,
+                                    mig_kind_info(kind)->stored_originator, segment, err);
+    return result;
+}
+
+static int check_segment(struct parity_check *check, enum mig_table table,
+                         const struct parity_segment *segment, struct mig_error *err)
+{
+    mig_cleanup(parity_stream_end) struct parity_stream source = {0};
+    int result = begin_streams(check, table, segment, &source, err);
+
+    while (result == MIG_OK) {
+        mig_cleanup(mig_part_free) struct mig_part *part = NULL;
+        void *item = NULL;
+
+        if ((result = parity_stream_next(&source, &item, err)) != MIG_OK)
+            break;
+        part = item;
+        if (!part)
+            break;
+        result = check_part(check, segment, part, err);
+    }
+    for (size_t i = 0; i < check->report.node_count; i++) {
+        parity_stream_end(&check->nodes[i].stream);
+        parity_batch_free(&check->nodes[i].batch);
+    }
+    return result;
+}
+
+static int check_table(struct parity_check *check, enum mig_table table, struct mig_error *err)
+{
+    struct parity_segment segments[PARITY_SEGMENTS_MAX];
+    struct mig_settled settled;
+    size_t count;
+    int result = mig_source_settle(check->source, table, &settled, err);
+
+    if (result != MIG_OK)
+        return result;
+    count = parity_segments(
+        &settled, check->terms.has_run ? check->terms.bounds[table] : settled.bound, segments);
+    for (size_t i = 0; i < count && result == MIG_OK; i++)
+        result = check_segment(check, table, &segments[i], err);
+    return result;
+}
+
+int mig_parity_check(const struct mig_manifest *manifest, const struct mig_parity_options *options,
+                     const struct mig_hooks *hooks, const struct mig_stop *stop,
+                     struct mig_parity_report *ret_report, struct mig_error *err)
+{
+    mig_cleanup(release) struct parity_check check = {
+        .hooks = hooks,
+        .stop = stop,
+        .list_limit = options->list_limit,
+    };
+    int result;
+
+    if ((result = open_ends(&check, manifest, options, err)) != MIG_OK ||
+        (result = make_ready(&check, options->threads, err)) != MIG_OK)
+        return result;
+    for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++)
+        result = check_table(&check, (enum mig_table) table, err);
+    if (result != MIG_OK || (result = parity_check_clocks(&check, err)) != MIG_OK)
+        return result;
+    parity_report_end(&check.report);
+    *ret_report = check.report;
+    check.report = (struct mig_parity_report){0};
+    return MIG_OK;
+}

@@ -1,0 +1,76 @@
+/* The newest key package of each installation as the node would choose it: that decides whether a
+ * user can be invited. */
+#include "libmigrate/parity/parity_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define TOPICS_ASKED 1000
+/* Originators from here on are nodes that take live uploads. */
+#define FIRST_LIVE_ORIGINATOR 100
+
+static bool is_current(const struct mig_envelope *envelope)
+{
+    return envelope->kind == MIG_KIND_KEY_PACKAGES && envelope->route == MIG_ROUTE_NODE &&
+           !envelope->row->values[MIG_KP_CURRENT_SINCE_NS].is_null;
+}
+
+static int judge_newest(struct parity_check *check, size_t node, const struct mig_envelope *current,
+                        const struct mig_newest *newest, struct mig_error *err)
+{
+    struct parity_note note = {.what = "newest_key_package", .where = "meta"};
+    const bool alone = newest->ties <= 1;
+
+    if (alone && newest->originator >= FIRST_LIVE_ORIGINATOR)
+        return MIG_OK;
+    if (alone && newest->originator == mig_kind_info(current->kind)->stored_originator &&
+        newest->sequence_id == current->sequence_id)
+        return MIG_OK;
+    snprintf(note.expected, sizeof note.expected, "%" PRId64 " alone", current->sequence_id);
+    if (newest->originator == 0)
+        snprintf(note.found, sizeof note.found, "none");
+    else if (alone)
+        snprintf(note.found, sizeof note.found, "%" PRId64, newest->sequence_id);
+    else
+        snprintf(note.found, sizeof note.found,
+                 "%" PRId64 " of originator %" PRIu32 ", one of %" PRId64
+                 " with the same gateway_time",
+                 newest->sequence_id, newest->originator, newest->ties);
+    return parity_report_add(check, current->kind, current->sequence_id, node, &note, err);
+}
+
+static int ask(struct parity_check *check, size_t node, const struct mig_envelope *const *currents,
+               size_t count, struct mig_error *err)
+{
+    struct mig_bytes topics[TOPICS_ASKED];
+    struct mig_newest newest[TOPICS_ASKED];
+    int result;
+
+    for (size_t i = 0; i < count; i++)
+        topics[i] = currents[i]->topic;
+    result = mig_node_newest(check->nodes[node].asker, topics, count, newest, err);
+    for (size_t i = 0; i < count && result == MIG_OK; i++)
+        result = judge_newest(check, node, currents[i], &newest[i], err);
+    return result;
+}
+
+int parity_check_newest(struct parity_check *check, const struct mig_part *part,
+                        struct mig_error *err)
+{
+    const struct mig_envelope *currents[TOPICS_ASKED];
+    size_t next = 0, count;
+    int result = MIG_OK;
+
+    /* Under another clock gateway_time follows the run, and tells nothing of what is current. */
+    if (part->table != MIG_TABLE_KEY_PACKAGES || !check->terms.clock_is_the_rows)
+        return MIG_OK;
+    while (next < part->row_count && result == MIG_OK) {
+        for (count = 0; next < part->row_count && count < TOPICS_ASKED; next++)
+            if (is_current(&part->envelopes[next]))
+                currents[count++] = &part->envelopes[next];
+        for (size_t node = 0; node < check->report.node_count && count > 0 && result == MIG_OK;
+             node++)
+            result = ask(check, node, currents, count, err);
+    }
+    return result;
+}

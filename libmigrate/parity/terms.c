@@ -1,0 +1,140 @@
+/* What is pinned before anything is compared: whose signatures, which run, which instant. */
+#include "libmigrate/parity/parity_private.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void free_signer(struct mig_signer **signer)
+{
+    mig_signer_free(signer);
+}
+
+static int pin_addresses(struct parity_terms *terms, const struct mig_parity_options *options,
+                         const struct mig_hooks *hooks, struct mig_error *err)
+{
+    mig_cleanup(free_signer) struct mig_signer *payer = NULL;
+    mig_cleanup(free_signer) struct mig_signer *originator = NULL;
+    int result = MIG_OK;
+
+    if (!options->payer || !options->originator)
+        result = mig_manifest_signers(terms->manifest, hooks, options->payer ? NULL : &payer,
+                                      options->originator ? NULL : &originator, err);
+    if (result != MIG_OK) {
+        if (!err || !err->hint[0])
+            mig_hint(err, "without the keys, give their addresses: --payer and --originator");
+        return result;
+    }
+    mig_address_format(payer ? mig_signer_address(payer) : options->payer, terms->payer);
+    mig_address_format(originator ? mig_signer_address(originator) : options->originator,
+                       terms->originator);
+    return MIG_OK;
+}
+
+static int refuse_two_instants(const char *name, int64_t as_of_ns, const char *other_name,
+                               int64_t other_as_of_ns, struct mig_error *err)
+{
+    char instant[MIG_TIME_TEXT_SIZE], other[MIG_TIME_TEXT_SIZE];
+
+    mig_time_format(as_of_ns, instant);
+    mig_time_format(other_as_of_ns, other);
+    mig_fail(err, MIG_E_REFUSED,
+             "the nodes know runs of different instants: '%s' one of %s, '%s' one of %s", name,
+             instant, other_name, other);
+    return mig_hint(err, "say which one to judge by: --as-of %s", other);
+}
+
+/* Another manifest than the run's explains many differences at once: worth a word beforehand. */
+static void warn_of_other_facts(const struct parity_terms *terms, const struct mig_run *run,
+                                const char *name, const struct mig_hooks *hooks)
+{
+    char digest[sizeof run->facts.policy_digest];
+
+    if (mig_manifest_facts(terms->manifest, digest, NULL) == MIG_OK &&
+        strcmp(digest, run->facts.policy_digest) != 0)
+        mig_log(hooks, MIG_LOG_WARN,
+                "node '%s': run %s was made under another manifest (profile, retention, rates or "
+                "network differ): expect differences",
+                name, run->facts.run);
+    if (!run->finished)
+        mig_log(hooks, MIG_LOG_WARN, "node '%s': run %s has not finished there", name,
+                run->facts.run);
+}
+
+static int take_run(struct parity_terms *terms, const struct mig_run *run, const char *name,
+                    const char **first_name, bool as_of_given, struct mig_error *err)
+{
+    if (!terms->has_run) {
+        terms->has_run = true;
+        *first_name = name;
+        memcpy(terms->run, run->facts.run, sizeof terms->run);
+        memcpy(terms->bounds, run->bounds, sizeof terms->bounds);
+        if (!as_of_given)
+            terms->as_of_ns = run->facts.as_of_ns;
+        return MIG_OK;
+    }
+    if (!as_of_given && run->facts.as_of_ns != terms->as_of_ns)
+        return refuse_two_instants(*first_name, terms->as_of_ns, name, run->facts.as_of_ns, err);
+    if (strcmp(terms->run, run->facts.run) != 0)
+        terms->run[0] = '\0';
+    for (size_t table = 0; table < MIG_TABLE_COUNT; table++)
+        if (run->bounds[table] < terms->bounds[table])
+            terms->bounds[table] = run->bounds[table];
+    return MIG_OK;
+}
+
+static int pin_run(struct parity_terms *terms, const struct mig_parity_options *options,
+                   struct mig_node *const *nodes, size_t node_count, const struct mig_hooks *hooks,
+                   struct mig_error *err)
+{
+    const char *first_name = "";
+
+    terms->as_of_ns = options->has_as_of ? options->as_of_ns : terms->now_ns;
+    for (size_t i = 0; i < node_count; i++) {
+        struct mig_run run = {0};
+        bool found;
+        int result = mig_node_last_run(nodes[i], &found, &run, err);
+
+        if (result != MIG_OK)
+            return result;
+        if (!found) {
+            mig_log(hooks, MIG_LOG_INFO, "node '%s' knows no run of network '%s'",
+                    mig_node_name(nodes[i]), terms->manifest->network);
+            continue;
+        }
+        result =
+            take_run(terms, &run, mig_node_name(nodes[i]), &first_name, options->has_as_of, err);
+        if (result != MIG_OK)
+            return result;
+        warn_of_other_facts(terms, &run, mig_node_name(nodes[i]), hooks);
+    }
+    return MIG_OK;
+}
+
+int parity_terms_pin(struct parity_terms *terms, const struct mig_manifest *manifest,
+                     const struct mig_parity_options *options, struct mig_node *const *nodes,
+                     size_t node_count, const struct mig_hooks *hooks, struct mig_error *err)
+{
+    const struct mig_policy *policy = &manifest->policy;
+    int result;
+
+    *terms = (struct parity_terms){.manifest = manifest, .keeping = *manifest};
+    terms->keeping.policy.keep_expired = true;
+    terms->clock_is_the_rows =
+        policy->profile == MIG_PROFILE_CORRECT && policy->clock == MIG_CLOCK_CREATED;
+    terms->now_ns = mig_time_now_ns();
+    if ((result = pin_addresses(terms, options, hooks, err)) != MIG_OK ||
+        (result = pin_run(terms, options, nodes, node_count, hooks, err)) != MIG_OK ||
+        (result = mig_transform_open(manifest, terms->as_of_ns, NULL, NULL, &terms->transform,
+                                     err)) != MIG_OK)
+        return result;
+    return mig_transform_open(&terms->keeping, terms->as_of_ns, NULL, NULL,
+                              &terms->keeping_transform, err);
+}
+
+void parity_terms_release(struct parity_terms *terms)
+{
+    if (terms->transform)
+        mig_transform_free(&terms->transform);
+    if (terms->keeping_transform)
+        mig_transform_free(&terms->keeping_transform);
+}

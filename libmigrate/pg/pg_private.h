@@ -1,0 +1,37 @@
+/* What the files of pg share: the connection, waiting, and how a failure gets its code. */
+#ifndef MIG_PG_PRIVATE_H
+#define MIG_PG_PRIVATE_H
+
+#include "libmigrate/pg/pg.h"
+
+#include <libpq-fe.h>
+
+enum pg_copy { PG_COPY_NONE, PG_COPY_OUT, PG_COPY_IN };
+
+struct mig_pg {
+    PGconn *connection;
+    char subject[96], place[256];
+    const struct mig_stop *stop;
+    enum pg_copy copy;
+    bool copy_binary, copy_started; /* of a COPY out: whether the stream's head has been read */
+    char *copy_row;                 /* the row handed out last; libpq's memory */
+    struct mig_buffer pending;      /* of a COPY in: what libpq was not given yet */
+};
+
+/* Waits until the socket can be read (or written), looking at the stop flag several times a second.
+ * Errors: MIG_E_CANCELLED, MIG_E_TEMPORARY. */
+int pg_wait(struct mig_pg *pg, bool for_write, struct mig_error *err);
+
+/* Waits for the next result of what was sent; *ret_result is NULL when there is none left. The
+ * caller clears it. A result that reports an error is returned as one. */
+int pg_next_result(struct mig_pg *pg, PGresult **ret_result, struct mig_error *err);
+
+/* Reads all results that are left and throws them away; the first failure counts. */
+int pg_drain(struct mig_pg *pg, struct mig_error *err);
+
+/* Records what the server, or the connection if result is NULL, has to say. */
+int pg_fail(struct mig_pg *pg, const PGresult *result, struct mig_error *err);
+
+void pg_clear(PGresult **result);
+
+#endif

@@ -1,0 +1,384 @@
+/*
+ * The account of a run: the nodes' own books added up, and everything that must hold of them
+ * checked. What does not hold is a problem, in a sentence, and turns the verdict red.
+ */
+#include "libmigrate/pipeline/pipeline_private.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *mig_verdict_name(enum mig_verdict verdict)
+{
+    static const char *const names[] = {"green", "partial", "red"};
+
+    return names[verdict];
+}
+
+void mig_account_free(struct mig_account **account)
+{
+    struct mig_account *a = mig_take(*account);
+
+    if (!a)
+        return;
+    for (size_t i = 0; i < a->node_count; i++)
+        free(a->nodes[i].name);
+    for (size_t i = 0; i < a->problem_count; i++)
+        free(a->problems[i]);
+    free(a->nodes);
+    free(a->problems);
+    mig_blockers_release(&a->blockers);
+    free(a);
+}
+
+int mig_account_add_problem(struct mig_account *account, struct mig_error *err, const char *format,
+                            ...)
+{
+    char **problems = realloc(account->problems, (account->problem_count + 1) * sizeof *problems);
+    char *text = NULL;
+    va_list args;
+    int length;
+
+    if (!problems)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    account->problems = problems;
+    va_start(args, format);
+    length = vasprintf(&text, format, args);
+    va_end(args);
+    if (length < 0)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    problems[account->problem_count++] = text;
+    account->verdict = MIG_VERDICT_RED;
+    return MIG_OK;
+}
+
+/* ---- conflicts: rows that some nodes hold otherwise ---------------------------------------- */
+
+/* Ids that are a conflict on at least one node. */
+struct id_set {
+    int64_t *ids;
+    size_t count;
+};
+
+static void id_set_release(struct id_set *set)
+{
+    free(set->ids);
+}
+
+static int id_set_add(struct id_set *set, int64_t id, struct mig_error *err)
+{
+    int64_t *ids;
+
+    for (size_t i = 0; i < set->count; i++)
+        if (set->ids[i] == id)
+            return MIG_OK;
+    ids = realloc(set->ids, (set->count + 1) * sizeof *ids);
+    if (!ids)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    set->ids = ids;
+    ids[set->count++] = id;
+    return MIG_OK;
+}
+
+static int collect_conflicts(struct mig_node *node, enum mig_kind kind, struct id_set *set,
+                             struct mig_error *err)
+{
+    struct mig_letter_filter filter = {
+        .has_kind = true, .kind = kind, .reason = mig_reason_info(MIG_REASON_CONFLICT)->name};
+    int result = MIG_OK;
+
+    for (;;) {
+        mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
+
+        result = mig_node_letters(node, &filter, &letters, err);
+        for (size_t i = 0; i < letters.count && result == MIG_OK; i++)
+            result = id_set_add(set, letters.items[i].id, err);
+        if (result != MIG_OK || letters.count == 0)
+            return result;
+        filter.has_after = true;
+        filter.after_kind = kind;
+        filter.after_id = letters.items[letters.count - 1].id;
+    }
+}
+
+/*
+ * A row that is a conflict anywhere is rejected as a whole. Nodes that hold it rightly have one row
+ * more than the account's for_nodes, which is set apart, so that the sums close for every node.
+ */
+static int settle_conflicts(struct mig_node **nodes, const struct mig_node_sums *sums, size_t count,
+                            enum mig_kind kind, struct mig_account *account, struct mig_error *err)
+{
+    mig_cleanup(id_set_release) struct id_set set = {0};
+    struct mig_kind_tally *tally = &account->tally.kinds[kind];
+    uint64_t most = 0;
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < count; i++)
+        most = sums[i].conflicts[kind] > most ? sums[i].conflicts[kind] : most;
+    for (size_t i = 0; i < count && most > 0 && result == MIG_OK; i++)
+        result = collect_conflicts(nodes[i], kind, &set, err);
+    if (result != MIG_OK || most == 0)
+        return result;
+    if (set.count < most)
+        return mig_account_add_problem(account, err,
+                                       "%s: %" PRIu64 " conflicts were met but %zu dead letters "
+                                       "are kept",
+                                       mig_kind_info(kind)->name, most, set.count);
+    tally->rejected += set.count - sums[0].conflicts[kind];
+    tally->for_nodes -= set.count - sums[0].conflicts[kind];
+    account->tally.rejects[MIG_REASON_CONFLICT] += set.count - sums[0].conflicts[kind];
+    for (size_t i = 0; i < count; i++) {
+        uint64_t beside = set.count - sums[i].conflicts[kind];
+        uint64_t *places[] = {&account->nodes[i].loaded[kind],
+                              &account->nodes[i].already_there[kind]};
+
+        account->nodes[i].beside_conflicts[kind] = beside;
+        for (size_t k = 0; k < mig_count_of(places) && beside > 0; k++) {
+            const uint64_t taken = *places[k] < beside ? *places[k] : beside;
+
+            *places[k] -= taken;
+            beside -= taken;
+        }
+    }
+    return MIG_OK;
+}
+
+/* ---- what must hold ------------------------------------------------------------------------ */
+
+static int check_kind(struct mig_account *account, enum mig_kind kind, struct mig_error *err)
+{
+    const struct mig_kind_tally *tally = &account->tally.kinds[kind];
+    const char *name = mig_kind_info(kind)->name;
+    const uint64_t states = tally->expired + tally->rejected + tally->for_nodes + tally->for_chain;
+    int result = MIG_OK;
+
+    if (states != tally->counted)
+        result = mig_account_add_problem(
+            account, err, "%s: %" PRIu64 " rows were counted, %" PRIu64 " have a state", name,
+            tally->counted, states);
+    for (size_t i = 0; i < account->node_count && result == MIG_OK; i++) {
+        const struct mig_account_node *node = &account->nodes[i];
+        const uint64_t held = node->loaded[kind] + node->already_there[kind];
+
+        if (held != tally->for_nodes)
+            result = mig_account_add_problem(
+                account, err, "%s: node '%s' has %" PRIu64 " of %" PRIu64 " rows for nodes", name,
+                node->name, held, tally->for_nodes);
+    }
+    return result;
+}
+
+static uint64_t total_rejected(const struct mig_account *account, uint64_t *ret_by_reason)
+{
+    uint64_t rejected = 0;
+
+    *ret_by_reason = 0;
+    for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
+        rejected += account->tally.kinds[kind].rejected;
+    for (int reason = 0; reason < MIG_REASON_COUNT; reason++)
+        *ret_by_reason += account->tally.rejects[reason];
+    return rejected;
+}
+
+static int check_sums(struct mig_account *account, struct mig_error *err)
+{
+    uint64_t by_reason;
+    const uint64_t rejected = total_rejected(account, &by_reason);
+    int result = MIG_OK;
+
+    for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
+        result = check_kind(account, (enum mig_kind) kind, err);
+    if (result == MIG_OK && rejected != by_reason)
+        result = mig_account_add_problem(account, err,
+                                         "%" PRIu64 " rows are rejected, %" PRIu64 " have a reason",
+                                         rejected, by_reason);
+    return result;
+}
+
+static int check_node(struct mig_account *account, const struct mig_account_node *node,
+                      const struct mig_node_sums *sums, const struct mig_node_sums *first,
+                      struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    if (sums->gap)
+        result = mig_account_add_problem(account, err, "node '%s': parts leave a gap: %s",
+                                         node->name, sums->gap);
+    if (result == MIG_OK && !sums->finished)
+        result = mig_account_add_problem(account, err,
+                                         "node '%s' does not have all of the run yet: run "
+                                         "xmtp-migrate run again",
+                                         node->name);
+    for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++) {
+        const struct mig_kind_tally *mine = &sums->tally.kinds[kind];
+        const struct mig_kind_tally *theirs = &first->tally.kinds[kind];
+
+        if (mine->counted != theirs->counted || mine->expired != theirs->expired ||
+            mine->for_chain != theirs->for_chain ||
+            mine->rejected - sums->conflicts[kind] != theirs->rejected - first->conflicts[kind])
+            result = mig_account_add_problem(account, err,
+                                             "%s: node '%s' counted other rows than the first node",
+                                             mig_kind_info((enum mig_kind) kind)->name, node->name);
+    }
+    return result;
+}
+
+static int judge(struct mig_account *account, const struct mig_node_sums *sums,
+                 struct mig_error *err)
+{
+    uint64_t waived = 0, by_reason;
+    int result = MIG_OK;
+
+    account->verdict = account->problem_count ? MIG_VERDICT_RED : MIG_VERDICT_GREEN;
+    for (size_t i = 0; i < account->node_count && result == MIG_OK; i++)
+        result = check_node(account, &account->nodes[i], &sums[i], &sums[0], err);
+    if (result == MIG_OK)
+        result = check_sums(account, err);
+    for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
+        waived += account->waived[kind];
+    if (account->verdict == MIG_VERDICT_GREEN && total_rejected(account, &by_reason) > waived)
+        account->verdict = MIG_VERDICT_PARTIAL;
+    return result;
+}
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+static int add_node(struct mig_account *account, struct mig_node *node,
+                    const struct mig_node_sums *sums, struct mig_error *err)
+{
+    struct mig_account_node *entry = &account->nodes[account->node_count];
+
+    entry->name = strdup(mig_node_name(node));
+    if (!entry->name)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    memcpy(entry->loaded, sums->loaded, sizeof entry->loaded);
+    memcpy(entry->already_there, sums->already_there, sizeof entry->already_there);
+    for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
+        if (account->node_count == 0 || sums->waived[kind] < account->waived[kind])
+            account->waived[kind] = sums->waived[kind];
+    account->node_count++;
+    return MIG_OK;
+}
+
+static int copy_blockers(struct mig_account *account, const struct mig_blockers *blockers,
+                         struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < blockers->count && result == MIG_OK; i++)
+        result = mig_blockers_add(&account->blockers, blockers->items[i].subject,
+                                  blockers->items[i].what, blockers->items[i].remedy, err);
+    return result;
+}
+
+/* A chain-bound row that the chain can't carry breaks its group or inbox from there on. */
+static int add_chain_blockers(struct mig_account *account, struct mig_node *node,
+                              struct mig_error *err)
+{
+    struct mig_letter_filter filter = {.reason =
+                                           mig_reason_info(MIG_REASON_PAYLOAD_TOO_LARGE)->name};
+    mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
+    int result = mig_node_letters(node, &filter, &letters, err);
+
+    for (size_t i = 0; i < letters.count && result == MIG_OK; i++) {
+        const struct mig_kind_info *kind = mig_kind_info(letters.items[i].kind);
+        char subject[96];
+
+        if (kind->route != MIG_ROUTE_CHAIN)
+            continue;
+        snprintf(subject, sizeof subject, "%s %" PRId64, kind->name, letters.items[i].id);
+        result = mig_blockers_add(&account->blockers, subject,
+                                  "its payload is larger than a transaction can carry: its group "
+                                  "or inbox breaks from there on",
+                                  mig_reason_info(MIG_REASON_PAYLOAD_TOO_LARGE)->remedy, err);
+    }
+    return result;
+}
+
+static int read_sums(struct mig_node **nodes, size_t count, struct mig_account *account,
+                     struct mig_node_sums *sums, struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < count && result == MIG_OK; i++) {
+        result = mig_node_sums(nodes[i], account->facts.run, &sums[i], err);
+        if (result == MIG_OK)
+            result = add_node(account, nodes[i], &sums[i], err);
+    }
+    if (result != MIG_OK)
+        return result;
+    account->tally = sums[0].tally;
+    for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
+        result = settle_conflicts(nodes, sums, count, (enum mig_kind) kind, account, err);
+    if (result == MIG_OK)
+        result = copy_blockers(account, &sums[0].blockers, err);
+    if (result == MIG_OK && account->tally.rejects[MIG_REASON_PAYLOAD_TOO_LARGE] > 0)
+        result = add_chain_blockers(account, nodes[0], err);
+    return result == MIG_OK ? judge(account, sums, err) : result;
+}
+
+/* The run to tell of: the newest that any node knows, an unfinished one before a finished one. */
+static int find_run(struct mig_node **nodes, size_t count, struct mig_account *account,
+                    struct mig_error *err)
+{
+    bool chosen_finished = true;
+
+    for (size_t i = 0; i < count; i++) {
+        struct mig_run run;
+        bool found;
+        int result = mig_node_last_run(nodes[i], &found, &run, err);
+
+        if (result != MIG_OK)
+            return result;
+        if (!found || (account->started && (!chosen_finished || run.finished)))
+            continue;
+        account->facts = run.facts;
+        account->started = true;
+        chosen_finished = run.finished;
+    }
+    return MIG_OK;
+}
+
+int mig_account_read(struct mig_node **nodes, size_t node_count, struct mig_account **ret_account,
+                     struct mig_error *err)
+{
+    mig_cleanup(mig_account_free) struct mig_account *account = calloc(1, sizeof *account);
+    struct mig_node_sums *sums = calloc(node_count + 1, sizeof *sums);
+    int result = MIG_OK;
+
+    if (account)
+        account->nodes = calloc(node_count + 1, sizeof *account->nodes);
+    if (!account || !sums || !account->nodes)
+        result = mig_fail(err, MIG_E_NOMEM, "out of memory");
+    if (result == MIG_OK)
+        result = find_run(nodes, node_count, account, err);
+    if (result == MIG_OK && account->started)
+        result = read_sums(nodes, node_count, account, sums, err);
+    for (size_t i = 0; sums && i < node_count; i++)
+        mig_node_sums_release(&sums[i]);
+    free(sums);
+    if (result == MIG_OK)
+        *ret_account = mig_take(account);
+    return result;
+}
+
+int mig_account_outcome(const struct mig_account *account, struct mig_error *err)
+{
+    if (!account->started) {
+        mig_fail(err, MIG_E_REFUSED, "no node knows of a run yet");
+        return mig_hint(err, "xmtp-migrate run begins one");
+    }
+    if (account->verdict == MIG_VERDICT_RED) {
+        mig_fail(err, MIG_E_DIFFERENT, "the account is red: %s%s",
+                 account->problem_count ? account->problems[0] : "",
+                 account->problem_count > 1 ? ", and more" : "");
+        return mig_hint(err, "xmtp-parity check tells row by row what the nodes hold");
+    }
+    if (account->verdict == MIG_VERDICT_PARTIAL) {
+        mig_fail(err, MIG_E_PARTIAL, "rows were rejected that nobody has waived");
+        return mig_hint(err, "xmtp-migrate rejected list shows them; retry or waive each");
+    }
+    return MIG_OK;
+}

@@ -1,0 +1,170 @@
+/*
+ * The chain-bound envelopes of a run as a bundle. They are not kept while rows move: they need no
+ * signature, so they are read once more, only the ranges that hold some, and held against the
+ * books.
+ */
+#include "libmigrate/pipeline/pipeline_private.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Leaves the chain-bound rows of a transformed part, nothing else. */
+static void keep_chain_rows(struct mig_part *part)
+{
+    struct mig_tally tally = {0};
+    size_t kept = 0;
+
+    for (size_t i = 0; i < part->row_count; i++) {
+        if (part->envelopes[i].route != MIG_ROUTE_CHAIN)
+            continue;
+        part->rows[kept] = part->rows[i];
+        part->envelopes[kept] = part->envelopes[i];
+        part->envelopes[kept].row = &part->rows[kept];
+        mig_tally_envelope(&tally, &part->envelopes[kept]);
+        kept++;
+    }
+    part->row_count = kept;
+    part->tally = tally;
+}
+
+struct chain_job {
+    const struct mig_transform *transform;
+    struct mig_pool *pool;
+    struct mig_source *source;
+    struct mig_bundle_writer *writer;
+    const struct mig_hooks *hooks;
+    bool begun[MIG_TABLE_COUNT]; /* what is in the bundle so far */
+    int64_t last_ids[MIG_TABLE_COUNT];
+};
+
+static int check_against_books(const struct mig_part *part, const struct mig_chain_part *booked,
+                               struct mig_error *err)
+{
+    char digest[65];
+    int result = pipeline_chain_digest(part, digest, err);
+
+    if (result != MIG_OK)
+        return result;
+    if (part->row_count == booked->rows && strcmp(digest, booked->digest) == 0)
+        return MIG_OK;
+    mig_fail(err, MIG_E_CORRUPT,
+             "chain-bound rows of %s from %" PRId64 " to %" PRId64
+             " are not what they were when the run read them: %" PRIu64 " then, %zu now",
+             mig_table_info(booked->table)->name, booked->first_id, booked->last_id, booked->rows,
+             part->row_count);
+    return mig_hint(err, "V3 never changes nor deletes them: see what did, then use --new-run");
+}
+
+/* A range of the books may have been cut by size: it comes back as several parts, joined here. */
+static int join(struct mig_part *whole, struct mig_part *part, struct mig_error *err)
+{
+    for (size_t i = 0; i < part->row_count; i++) {
+        struct mig_row *row;
+        int result = mig_part_add_row(whole, &row, err);
+
+        if (result != MIG_OK)
+            return result;
+        *row = part->rows[i];
+    }
+    mig_arena_join(&whole->arena, &part->arena);
+    return MIG_OK;
+}
+
+static int read_whole(struct chain_job *job, const struct mig_chain_part *booked,
+                      struct mig_part **ret_part, struct mig_error *err)
+{
+    mig_cleanup(mig_part_free) struct mig_part *whole = NULL;
+    int result = mig_part_new(booked->table, booked->first_id, &whole, err);
+
+    if (result == MIG_OK)
+        result = mig_source_read_begin(job->source, booked->table, booked->first_id,
+                                       booked->last_id, booked->settled, err);
+    while (result == MIG_OK) {
+        mig_cleanup(mig_part_free) struct mig_part *part = NULL;
+
+        result = mig_source_read_part(job->source, MIG_PART_LIMITS, &part, err);
+        if (result == MIG_OK && !part)
+            break;
+        if (result == MIG_OK)
+            result = join(whole, part, err);
+    }
+    if (result != MIG_OK)
+        return result;
+    whole->last_id = booked->last_id;
+    whole->settled = booked->settled;
+    *ret_part = mig_take(whole);
+    return MIG_OK;
+}
+
+static int write_part(struct chain_job *job, const struct mig_chain_part *booked,
+                      struct mig_error *err)
+{
+    mig_cleanup(mig_part_free) struct mig_part *part = NULL;
+    int result;
+
+    if ((result = read_whole(job, booked, &part, err)) != MIG_OK ||
+        (result = mig_transform_part(job->transform, job->pool, part, err)) != MIG_OK)
+        return result;
+    keep_chain_rows(part);
+    if ((result = check_against_books(part, booked, err)) != MIG_OK)
+        return result;
+    /* Ranges of a bundle leave no gap: what lies before has no row for the chain. */
+    part->first_id = job->begun[part->table] ? job->last_ids[part->table] + 1 : INT64_MIN;
+    job->begun[part->table] = true;
+    job->last_ids[part->table] = part->last_id;
+    return mig_bundle_add(job->writer, part, err);
+}
+
+static int write_all(struct chain_job *job, const struct mig_chain_part *parts, size_t count,
+                     struct mig_error *err)
+{
+    uint64_t total = 0, done = 0;
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < count; i++)
+        total += parts[i].rows;
+    for (size_t i = 0; i < count && result == MIG_OK; i++) {
+        result = write_part(job, &parts[i], err);
+        done += parts[i].rows;
+        mig_report_progress(job->hooks, &(struct mig_progress){.stage = "bundle for the chain",
+                                                               .subject = "",
+                                                               .done = done,
+                                                               .total = total,
+                                                               .waiting = ""});
+    }
+    return result;
+}
+
+static void free_parts(struct mig_chain_part **parts)
+{
+    free(*parts);
+}
+
+int pipeline_bundle_chain(const struct mig_manifest *manifest, const struct mig_run *run,
+                          struct mig_source *source, struct mig_node *node, const char *out,
+                          const struct mig_blockers *blockers, const struct mig_hooks *hooks,
+                          struct mig_error *err)
+{
+    mig_cleanup(free_parts) struct mig_chain_part *parts = NULL;
+    mig_cleanup(mig_transform_free) struct mig_transform *transform = NULL;
+    mig_cleanup(mig_pool_free) struct mig_pool *pool = NULL;
+    mig_cleanup(mig_bundle_writer_free) struct mig_bundle_writer *writer = NULL;
+    size_t count;
+    int result = mig_node_chain_parts(node, run->facts.run, &parts, &count, err);
+
+    if (result != MIG_OK || count == 0)
+        return result;
+    if ((result = mig_transform_open(manifest, run->facts.as_of_ns, NULL, NULL, &transform, err)) !=
+            MIG_OK ||
+        (result = mig_pool_open(0, &pool, err)) != MIG_OK ||
+        (result = mig_bundle_create(out, &run->facts, &writer, err)) != MIG_OK)
+        return result;
+    result = write_all(&(struct chain_job){.transform = transform,
+                                           .pool = pool,
+                                           .source = source,
+                                           .writer = writer,
+                                           .hooks = hooks},
+                       parts, count, err);
+    return result == MIG_OK ? mig_bundle_commit(writer, blockers, err) : result;
+}

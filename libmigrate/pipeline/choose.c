@@ -1,0 +1,128 @@
+/*
+ * Which run to work on. A run's facts are pinned on every node; whatever is unfinished is taken up
+ * before anything new is begun.
+ */
+#include "libmigrate/pipeline/pipeline_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What the nodes know, taken together. */
+struct known {
+    bool any;      /* run is the newest one */
+    bool complete; /* every node has it, finished */
+    struct mig_run run;
+};
+
+static int look_at_node(struct mig_node *node, struct known *known, size_t index,
+                        struct mig_error *err)
+{
+    struct mig_run run;
+    bool found;
+    int result = mig_node_last_run(node, &found, &run, err);
+
+    if (result != MIG_OK)
+        return result;
+    if (!found) {
+        known->complete = false;
+        return MIG_OK;
+    }
+    if (!known->any) {
+        *known = (struct known){true, index == 0 && run.finished, run};
+        return MIG_OK;
+    }
+    if (strcmp(known->run.facts.run, run.facts.run) == 0) {
+        known->complete = known->complete && run.finished;
+        return MIG_OK;
+    }
+    if (!known->run.finished && !run.finished) {
+        mig_fail(err, MIG_E_CONFLICT, "the nodes are in the middle of two runs, %s and %s ('%s')",
+                 known->run.facts.run, run.facts.run, mig_node_name(node));
+        return mig_hint(err, "--new-run begins one that judges every row anew on all nodes");
+    }
+    /* Two finished runs: both are history. One unfinished: it is the one to take up. */
+    if (!run.finished)
+        *known = (struct known){true, false, run};
+    else if (known->run.finished)
+        known->complete = true;
+    return MIG_OK;
+}
+
+static bool clock_is_pinned(const struct mig_manifest *manifest)
+{
+    return manifest->policy.profile == MIG_PROFILE_XMTPD ||
+           manifest->policy.clock == MIG_CLOCK_MIGRATED;
+}
+
+static int take_up(const struct mig_manifest *manifest, const struct mig_run_options *options,
+                   const struct pipeline_keys *keys, const struct mig_run *run,
+                   const struct mig_hooks *hooks, struct mig_error *err)
+{
+    char instant[MIG_TIME_TEXT_SIZE], subject[80];
+
+    mig_time_format(run->facts.as_of_ns, instant);
+    snprintf(subject, sizeof subject, "the unfinished run %s", run->facts.run);
+    if (options->has_as_of && options->as_of_ns != run->facts.as_of_ns) {
+        mig_fail(err, MIG_E_CONFLICT, "%s is pinned at %s, not at the --as-of given", subject,
+                 instant);
+        return mig_hint(err, "finish it without --as-of, or begin another with --new-run");
+    }
+    if (pipeline_check_facts(manifest, keys, &run->facts, subject, err) != MIG_OK)
+        return mig_hint(err, "put the manifest back to finish it, or begin another with --new-run");
+    mig_log(hooks, MIG_LOG_INFO, "taking up run %s, pinned at %s", run->facts.run, instant);
+    return MIG_OK;
+}
+
+static int settle_all(struct mig_source *source, struct mig_run *run, struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
+        struct mig_settled settled;
+
+        result = mig_source_settle(source, (enum mig_table) table, &settled, err);
+        if (result == MIG_OK)
+            run->bounds[table] = settled.bound;
+    }
+    return result;
+}
+
+static int64_t pick_instant(const struct mig_manifest *manifest,
+                            const struct mig_run_options *options, const struct known *known)
+{
+    if (options->has_as_of)
+        return options->as_of_ns;
+    /* Envelopes carry the run's clock: another instant would make other bytes for the same rows. */
+    if (known->any && clock_is_pinned(manifest))
+        return known->run.facts.as_of_ns;
+    return mig_time_now_ns();
+}
+
+int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
+                        const struct pipeline_keys *keys, struct mig_source *source,
+                        struct mig_nodes *nodes, const struct mig_hooks *hooks,
+                        struct mig_run *ret_run, struct mig_error *err)
+{
+    struct known known = {0};
+    struct mig_run run = {0};
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < nodes->count && result == MIG_OK; i++)
+        if (!options->new_run || clock_is_pinned(manifest))
+            result = look_at_node(nodes->items[i], &known, i, options->new_run ? NULL : err);
+    if (result != MIG_OK && !options->new_run)
+        return result;
+    if (known.any && !known.complete && !options->new_run) {
+        run = known.run;
+        result = take_up(manifest, options, keys, &run, hooks, err);
+    } else if ((result = pipeline_facts(manifest, pick_instant(manifest, options, &known), keys,
+                                        &run.facts, err)) == MIG_OK) {
+        result = settle_all(source, &run, err);
+    }
+    for (size_t i = 0; i < nodes->count && result == MIG_OK; i++)
+        result = mig_node_run_begin(nodes->items[i], &run, err);
+    if (result == MIG_OK)
+        *ret_run = run;
+    return result;
+}

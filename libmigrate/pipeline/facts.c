@@ -1,0 +1,119 @@
+/* What is pinned for a run: the manifest's policy, the keys' addresses, an instant and an id. */
+#include "libmigrate/pipeline/pipeline_private.h"
+
+#include "libmigrate/io/io.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+void pipeline_keys_release(struct pipeline_keys *keys)
+{
+    mig_signer_free(&keys->payer);
+    mig_signer_free(&keys->originator);
+}
+
+static const char *profile_name(const struct mig_manifest *manifest)
+{
+    return manifest->policy.profile == MIG_PROFILE_XMTPD ? "xmtpd" : "correct";
+}
+
+static void take_addresses(const struct pipeline_keys *keys, struct mig_bundle_facts *facts)
+{
+    mig_address_format(mig_signer_address(keys->payer), facts->payer);
+    mig_address_format(mig_signer_address(keys->originator), facts->originator);
+}
+
+int pipeline_facts(const struct mig_manifest *manifest, int64_t as_of_ns,
+                   const struct pipeline_keys *keys, struct mig_bundle_facts *ret_facts,
+                   struct mig_error *err)
+{
+    struct mig_bundle_facts facts = {.stage = keys ? MIG_STAGE_ENVELOPES : MIG_STAGE_ROWS,
+                                     .as_of_ns = as_of_ns};
+    uint8_t id[16];
+    int result;
+
+    if (getrandom(id, sizeof id, 0) != (ssize_t) sizeof id)
+        return mig_fail(err, MIG_E_IO, "cannot draw an id for the run: %s", strerror(errno));
+    mig_hex_encode((struct mig_bytes){id, sizeof id}, facts.run);
+    snprintf(facts.network, sizeof facts.network, "%s", manifest->network);
+    snprintf(facts.profile, sizeof facts.profile, "%s", profile_name(manifest));
+    if ((result = mig_manifest_facts(manifest, facts.policy_digest, err)) != MIG_OK)
+        return result;
+    if (keys)
+        take_addresses(keys, &facts);
+    *ret_facts = facts;
+    return MIG_OK;
+}
+
+int pipeline_check_facts(const struct mig_manifest *manifest, const struct pipeline_keys *keys,
+                         const struct mig_bundle_facts *facts, const char *subject,
+                         struct mig_error *err)
+{
+    struct mig_bundle_facts mine = {0};
+    char digest[65];
+    int result = mig_manifest_facts(manifest, digest, err);
+
+    if (result != MIG_OK)
+        return result;
+    if (keys)
+        take_addresses(keys, &mine);
+    if (strcmp(facts->network, manifest->network) != 0)
+        mig_fail(err, MIG_E_REFUSED, "%s is of network '%s', the manifest of '%s'", subject,
+                 facts->network, manifest->network);
+    else if (strcmp(facts->profile, profile_name(manifest)) != 0)
+        mig_fail(err, MIG_E_REFUSED, "%s was made under profile %s, the manifest says %s", subject,
+                 facts->profile, profile_name(manifest));
+    else if (strcmp(facts->policy_digest, digest) != 0)
+        mig_fail(err, MIG_E_REFUSED,
+                 "%s was made under another policy or other rates than the "
+                 "manifest's",
+                 subject);
+    else if (keys && strcmp(facts->payer, mine.payer) != 0)
+        mig_fail(err, MIG_E_REFUSED, "%s is signed by payer %s, the manifest's key is %s's",
+                 subject, facts->payer, mine.payer);
+    else if (keys && strcmp(facts->originator, mine.originator) != 0)
+        mig_fail(err, MIG_E_REFUSED, "%s is signed by originator %s, the manifest's key is %s's",
+                 subject, facts->originator, mine.originator);
+    else
+        return MIG_OK;
+    return mig_hint(err, "use the manifest and keys it was made with, or make it anew");
+}
+
+/* Length-prefixed, so that no two lists of rows can look alike. */
+static int add_row(struct mig_buffer *text, const struct mig_envelope *envelope,
+                   struct mig_error *err)
+{
+    const uint64_t head[] = {htobe64((uint64_t) envelope->sequence_id),
+                             htobe64(envelope->client_envelope.size)};
+    uint8_t digest[MIG_SHA256_SIZE];
+    int result = mig_sha256(&envelope->client_envelope, 1, digest, err);
+
+    if (result == MIG_OK)
+        result = mig_buffer_append(text, head, sizeof head, err);
+    return result == MIG_OK ? mig_buffer_append(text, digest, sizeof digest, err) : result;
+}
+
+int pipeline_chain_digest(const struct mig_part *part, char ret_digest[65], struct mig_error *err)
+{
+    mig_cleanup(mig_buffer_release) struct mig_buffer text = MIG_BUFFER_INIT((size_t) 1 << 30);
+    uint8_t digest[MIG_SHA256_SIZE];
+    struct mig_bytes bytes;
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < part->row_count && result == MIG_OK; i++)
+        if (part->envelopes[i].route == MIG_ROUTE_CHAIN)
+            result = add_row(&text, &part->envelopes[i], err);
+    bytes = mig_buffer_bytes(&text);
+    if (result == MIG_OK && bytes.size > 0)
+        result = mig_sha256(&bytes, 1, digest, err);
+    if (result != MIG_OK)
+        return result;
+    ret_digest[0] = '\0';
+    if (bytes.size > 0)
+        mig_hex_encode((struct mig_bytes){digest, sizeof digest}, ret_digest);
+    return MIG_OK;
+}

@@ -1,0 +1,135 @@
+/*
+ * pipeline: the stages joined. In one process (run) by bounded queues, or one after another through
+ * bundles (export, transform, load); either way the same parts reach the nodes with the same
+ * account.
+ */
+#ifndef MIG_PIPELINE_H
+#define MIG_PIPELINE_H
+
+#include "libmigrate/base/base.h"
+#include "libmigrate/bundle/bundle.h"
+#include "libmigrate/manifest/manifest.h"
+#include "libmigrate/node/node.h"
+
+/* ---- the account -------------------------------------------------------------------------- */
+
+enum mig_verdict { MIG_VERDICT_GREEN, MIG_VERDICT_PARTIAL, MIG_VERDICT_RED };
+const char *mig_verdict_name(enum mig_verdict verdict);
+
+struct mig_account_node {
+    char *name;
+    uint64_t loaded[MIG_KIND_COUNT], already_there[MIG_KIND_COUNT];
+    /* Rows that are right here but a conflict on another node, and so rejected as a whole. */
+    uint64_t beside_conflicts[MIG_KIND_COUNT];
+};
+
+/* What became of every row of a run, on every node. Sums are as the nodes' own books have them. */
+struct mig_account {
+    struct mig_bundle_facts facts;
+    bool started; /* false: no node knows a run; all else is empty */
+    struct mig_tally tally;
+    uint64_t waived[MIG_KIND_COUNT];
+    struct mig_account_node *nodes;
+    size_t node_count;
+    struct mig_blockers blockers;
+    char **problems; /* why the verdict is red, a sentence each */
+    size_t problem_count;
+    enum mig_verdict verdict;
+    char chain_bundle[1024]; /* where run put the chain-bound envelopes, or "" */
+};
+
+/* The account of the newest run, read from the nodes' books and checked: sums close, parts leave no
+ * gap, nodes agree. nodes is an array of open nodes.
+ * Errors: as pg. Free with mig_account_free(). */
+int mig_account_read(struct mig_node **nodes, size_t node_count, struct mig_account **ret_account,
+                     struct mig_error *err);
+void mig_account_free(struct mig_account **account);
+/* Adds a sentence to the problems and turns the verdict red. Errors: MIG_E_NOMEM. */
+int mig_account_add_problem(struct mig_account *account, struct mig_error *err, const char *format,
+                            ...) __attribute__((format(printf, 3, 4)));
+
+/* The document "xmtp-migrate/account/1"; a json-c object that the caller puts. NULL: no memory. */
+struct json_object *mig_account_to_json(const struct mig_account *account);
+
+/* MIG_OK when green, MIG_E_PARTIAL, or MIG_E_DIFFERENT naming the first problem. */
+int mig_account_outcome(const struct mig_account *account, struct mig_error *err);
+
+/* ---- in one process ----------------------------------------------------------------------- */
+
+struct mig_run_options {
+    bool has_as_of;
+    int64_t as_of_ns;
+    bool new_run;          /* don't take up an unfinished run */
+    unsigned threads;      /* 0: all cores */
+    const char *chain_out; /* where the chain-bound envelopes go; NULL: beside the manifest */
+};
+
+/*
+ * Export, transform and load into every node of the manifest. Takes up the nodes' unfinished run if
+ * there is one, else begins a new one. Every part that was committed stays when it fails or is
+ * stopped; running it again goes on from there.
+ *
+ * Errors: those of all stages; MIG_E_CONFLICT when the unfinished run was begun under other facts.
+ * A red or partial account is no error here: see mig_account_outcome().
+ */
+int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
+                     const struct mig_hooks *hooks, const struct mig_stop *stop,
+                     struct mig_account **ret_account, struct mig_error *err);
+
+/* ---- stage by stage ----------------------------------------------------------------------- */
+
+/* What a stage did, for a person. */
+struct mig_stage_summary {
+    struct mig_bundle_facts facts;
+    struct mig_tally tally; /* of an export: expired rows only */
+    uint64_t rows, parts;
+    struct mig_blockers blockers;
+};
+void mig_stage_summary_release(struct mig_stage_summary *summary);
+
+/* Source to a bundle of rows. Errors: as source and bundle. */
+int mig_pipeline_export(const struct mig_manifest *manifest, bool has_as_of, int64_t as_of_ns,
+                        const char *out, const struct mig_hooks *hooks, const struct mig_stop *stop,
+                        struct mig_stage_summary *ret_summary, struct mig_error *err);
+
+/* A bundle of rows to one of envelopes. Errors: as bundle; MIG_E_REFUSED for a bundle of another
+ * network, policy or stage. */
+int mig_pipeline_transform(const struct mig_manifest *manifest, const char *in, const char *out,
+                           unsigned threads, const struct mig_hooks *hooks,
+                           const struct mig_stop *stop, struct mig_stage_summary *ret_summary,
+                           struct mig_error *err);
+
+/* A bundle of envelopes into the nodes, or the one named. Errors: as bundle and node; MIG_E_REFUSED
+ * for a bundle of another network, policy, key or stage. */
+int mig_pipeline_load(const struct mig_manifest *manifest, const char *in, const char *node_name,
+                      const struct mig_hooks *hooks, const struct mig_stop *stop,
+                      struct mig_account **ret_account, struct mig_error *err);
+
+/* ---- nodes of a manifest ------------------------------------------------------------------ */
+
+struct mig_nodes {
+    struct mig_node **items;
+    size_t count;
+};
+/* Opens all nodes, or the one named. Errors: as mig_node_open(); MIG_E_USAGE (no such name). */
+int mig_nodes_open(const struct mig_manifest *manifest, const char *name,
+                   enum mig_node_access access, const struct mig_hooks *hooks,
+                   const struct mig_stop *stop, struct mig_nodes *ret_nodes, struct mig_error *err);
+void mig_nodes_close(struct mig_nodes *nodes);
+
+/* ---- rejected rows ------------------------------------------------------------------------ */
+
+struct mig_retry_summary {
+    uint64_t tried, loaded, rejected_again, expired, left; /* left: see the log why */
+};
+
+/*
+ * Tries dead letters again on every node: the row as the source has it now (or as it was kept, when
+ * the source has it no more) is transformed anew. Errors: as the stages; MIG_E_REFUSED when the
+ * keys are not those of the run, or no run was ever begun.
+ */
+int mig_pipeline_retry(const struct mig_manifest *manifest, const struct mig_letter_filter *filter,
+                       const struct mig_hooks *hooks, const struct mig_stop *stop,
+                       struct mig_retry_summary *ret_summary, struct mig_error *err);
+
+#endif

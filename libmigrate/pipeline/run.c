@@ -1,0 +1,263 @@
+/*
+ * The main job in one process: read ahead on one thread, transform on all, load on one a node. What
+ * is done is known from the nodes' books alone.
+ */
+#include "libmigrate/pipeline/pipeline_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Everything a run needs, released together. */
+struct run_job {
+    const struct mig_manifest *manifest;
+    const struct mig_hooks *hooks;
+    struct pipeline_keys keys;
+    struct mig_source *source;
+    struct mig_nodes nodes;
+    struct mig_transform *transform;
+    struct mig_pool *pool;
+    struct read_ahead *reader;
+    struct mig_run run;
+    struct mig_blockers blockers;
+    char chain_out[1024];
+};
+
+static void run_job_release(struct run_job *job)
+{
+    read_ahead_close(&job->reader);
+    mig_pool_free(&job->pool);
+    mig_transform_free(&job->transform);
+    mig_nodes_close(&job->nodes);
+    mig_source_close(&job->source);
+    pipeline_keys_release(&job->keys);
+    mig_blockers_release(&job->blockers);
+}
+
+static int next_part(void *context, struct mig_part **ret_part, char ret_chain_digest[65],
+                     struct mig_error *err)
+{
+    struct run_job *job = context;
+    mig_cleanup(mig_part_free) struct mig_part *part = NULL;
+    int result = read_ahead_next(job->reader, &part, err);
+
+    if (result != MIG_OK || !part) {
+        *ret_part = NULL;
+        return result;
+    }
+    if ((result = mig_transform_part(job->transform, job->pool, part, err)) != MIG_OK ||
+        (result = pipeline_chain_digest(part, ret_chain_digest, err)) != MIG_OK)
+        return result;
+    *ret_part = mig_take(part);
+    return MIG_OK;
+}
+
+/* ---- what is left to do ------------------------------------------------------------------- */
+
+static void free_positions(int64_t **positions)
+{
+    free(*positions);
+}
+
+/* The ranges of one table that at least one node lacks, cut where any node's own position is, so
+ * that every part is either wholly there or wholly missing. */
+static int ranges_of_table(struct run_job *job, enum mig_table table, struct read_range *ranges,
+                           size_t *count, struct mig_error *err)
+{
+    const int64_t bound = job->run.bounds[table];
+    mig_cleanup(free_positions) int64_t *at = calloc(job->nodes.count, sizeof *at);
+    int64_t position = INT64_MAX;
+
+    if (!at)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < job->nodes.count; i++) {
+        int result = mig_node_position(job->nodes.items[i], job->run.facts.run, table, &at[i], err);
+
+        if (result != MIG_OK)
+            return result;
+        position = at[i] < position ? at[i] : position;
+    }
+    while (position < bound) {
+        int64_t next = bound;
+
+        for (size_t i = 0; i < job->nodes.count; i++)
+            if (at[i] > position && at[i] < next)
+                next = at[i];
+        ranges[(*count)++] = (struct read_range){
+            table, position == INT64_MIN ? INT64_MIN : position + 1, next, true};
+        position = next;
+    }
+    return MIG_OK;
+}
+
+static int find_ranges(struct run_job *job, struct read_range **ret_ranges, size_t *ret_count,
+                       struct mig_error *err)
+{
+    struct read_range *ranges = calloc(MIG_TABLE_COUNT * (job->nodes.count + 2), sizeof *ranges);
+    size_t count = 0;
+    int result = MIG_OK;
+
+    if (!ranges)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
+        struct mig_settled settled;
+
+        result = ranges_of_table(job, (enum mig_table) table, ranges, &count, err);
+        if (result == MIG_OK)
+            result = mig_source_settle(job->source, (enum mig_table) table, &settled, err);
+        if (result == MIG_OK && settled.has_strays && settled.stray_first > job->run.bounds[table])
+            ranges[count++] =
+                (struct read_range){(enum mig_table) table, settled.stray_first, INT64_MAX, false};
+    }
+    if (result != MIG_OK) {
+        free(ranges);
+        return result;
+    }
+    *ret_ranges = ranges;
+    *ret_count = count;
+    return MIG_OK;
+}
+
+static int estimate(struct run_job *job, uint64_t *ret_total, struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    *ret_total = 0;
+    for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
+        uint64_t rows;
+
+        result = mig_source_estimate(job->source, (enum mig_table) table, &rows, err);
+        if (result == MIG_OK)
+            *ret_total += rows;
+    }
+    return result;
+}
+
+static void free_ranges(struct read_range **ranges)
+{
+    free(*ranges);
+}
+
+static int move_rows(struct run_job *job, struct mig_error *err)
+{
+    mig_cleanup(free_ranges) struct read_range *ranges = NULL;
+    struct flow_options options = {.run = &job->run, .hooks = job->hooks, .stage = "run"};
+    size_t count = 0;
+    int result;
+
+    if ((result = find_ranges(job, &ranges, &count, err)) != MIG_OK ||
+        (result = estimate(job, &options.total_rows, err)) != MIG_OK ||
+        (result = read_ahead_open(job->source, ranges, count, &job->reader, err)) != MIG_OK)
+        return result;
+    result = flow_to_nodes(&job->nodes, &options, next_part, job, err);
+    read_ahead_close(&job->reader);
+    return result;
+}
+
+/* ---- the end ------------------------------------------------------------------------------ */
+
+static uint64_t counted_of_table(const struct mig_tally *tally, enum mig_table table)
+{
+    uint64_t counted = 0;
+
+    for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
+        if (mig_kind_info((enum mig_kind) kind)->table == table)
+            counted += tally->kinds[kind].counted;
+    return counted;
+}
+
+/* The source's own count of what was to be read. More than we counted: rows were missed. Fewer:
+ * V3's pruner was at work, which it is allowed to be. Rows above the bound are left out of both. */
+static int recount(struct run_job *job, struct mig_account *account, struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
+        const char *name = mig_table_info((enum mig_table) table)->name;
+        const uint64_t counted = counted_of_table(&account->tally, (enum mig_table) table);
+        uint64_t there;
+
+        result = mig_source_count(job->source, (enum mig_table) table, INT64_MIN,
+                                  job->run.bounds[table], &there, err);
+        if (result == MIG_OK && there > counted)
+            result = mig_account_add_problem(account, err,
+                                             "the source has %" PRIu64 " rows of %s in the run's "
+                                             "range, %" PRIu64 " were counted",
+                                             there, name, counted);
+    }
+    return result;
+}
+
+static int finish(struct run_job *job, struct mig_account **ret_account, struct mig_error *err)
+{
+    mig_cleanup(mig_account_free) struct mig_account *account = NULL;
+    int result;
+
+    if ((result = mig_source_blockers(job->source, &job->blockers, err)) != MIG_OK ||
+        (result = pipeline_bundle_chain(job->manifest, &job->run, job->source, job->nodes.items[0],
+                                        job->chain_out, &job->blockers, job->hooks, err)) != MIG_OK)
+        return result;
+    for (size_t i = 0; i < job->nodes.count && result == MIG_OK; i++)
+        result = mig_node_run_finish(job->nodes.items[i], &job->run, &job->blockers, err);
+    if (result == MIG_OK)
+        result = mig_account_read(job->nodes.items, job->nodes.count, &account, err);
+    if (result == MIG_OK)
+        result = recount(job, account, err);
+    if (result != MIG_OK)
+        return result;
+    if (access(job->chain_out, F_OK) == 0)
+        snprintf(account->chain_bundle, sizeof account->chain_bundle, "%s", job->chain_out);
+    *ret_account = mig_take(account);
+    return MIG_OK;
+}
+
+/* Known before anything is moved that the chain's part of it can be written. */
+static int choose_chain_out(struct run_job *job, const struct mig_run_options *options,
+                            struct mig_error *err)
+{
+    const char *slash = strrchr(job->manifest->path, '/');
+    const int folder_length = slash ? (int) (slash - job->manifest->path) : 1;
+    const char *folder = slash ? job->manifest->path : ".";
+    char parent[1024];
+
+    if (options->chain_out) {
+        snprintf(job->chain_out, sizeof job->chain_out, "%s", options->chain_out);
+        return MIG_OK;
+    }
+    snprintf(parent, sizeof parent, "%.*s", slash == job->manifest->path ? 1 : folder_length,
+             folder);
+    if (snprintf(job->chain_out, sizeof job->chain_out, "%s/%s-chain-%s", parent,
+                 job->manifest->network, job->run.facts.run) >= (int) sizeof job->chain_out)
+        return mig_fail(err, MIG_E_USAGE, "the path of the manifest is too long");
+    if (access(parent, W_OK) == 0)
+        return MIG_OK;
+    mig_fail(err, MIG_E_IO, "cannot write the chain-bound envelopes to '%s': %s", parent,
+             strerror(errno));
+    return mig_hint(err, "say where with --chain-out");
+}
+
+int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
+                     const struct mig_hooks *hooks, const struct mig_stop *stop,
+                     struct mig_account **ret_account, struct mig_error *err)
+{
+    mig_cleanup(run_job_release) struct run_job job = {.manifest = manifest, .hooks = hooks};
+    int result;
+
+    if ((result = mig_manifest_signers(manifest, hooks, &job.keys.payer, &job.keys.originator,
+                                       err)) != MIG_OK ||
+        (result = mig_pool_open(options->threads, &job.pool, err)) != MIG_OK ||
+        (result = mig_source_open(manifest, hooks, stop, &job.source, err)) != MIG_OK ||
+        (result = mig_nodes_open(manifest, NULL, MIG_NODE_WRITE, hooks, stop, &job.nodes, err)) !=
+            MIG_OK ||
+        (result = pipeline_choose_run(manifest, options, &job.keys, job.source, &job.nodes, hooks,
+                                      &job.run, err)) != MIG_OK ||
+        (result = choose_chain_out(&job, options, err)) != MIG_OK ||
+        (result = mig_transform_open(manifest, job.run.facts.as_of_ns, job.keys.payer,
+                                     job.keys.originator, &job.transform, err)) != MIG_OK ||
+        (result = move_rows(&job, err)) != MIG_OK)
+        return result;
+    return finish(&job, ret_account, err);
+}

@@ -1,0 +1,164 @@
+/* Rows out of V3: COPY statements of bounded length, each its own short transaction, cut to parts.
+ */
+#include "libmigrate/source/source_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* Rows of one COPY: enough that a statement's cost is nothing, few enough that its snapshot is
+ * short. */
+#define COPY_ROWS 16384
+#define SQL_SIZE 4096
+
+int mig_source_read_begin(struct mig_source *source, enum mig_table table, int64_t first_id,
+                          int64_t last_id, bool settled, struct mig_error *err)
+{
+    if (source->reading.copying)
+        mig_pg_copy_abandon(source->pg);
+    source->reading = (struct source_reading){
+        .table = table, .next_id = first_id, .last_id = last_id, .settled = settled};
+    source->reading.ended = first_id > last_id;
+    return mig_stop_check(source->stop, err);
+}
+
+static int begin_copy(struct mig_source *source, int64_t from_id, struct mig_error *err)
+{
+    struct source_reading *reading = &source->reading;
+    const struct mig_table_info *info = mig_table_info(reading->table);
+    const char *join = info->joins_installations && source->can_join_installations
+                           ? " LEFT JOIN installations i ON i.id = t.installation_id"
+                           : "";
+    char sql[SQL_SIZE];
+    int result;
+
+    snprintf(sql, sizeof sql,
+             "COPY (SELECT %s FROM %s t%s WHERE t.%s BETWEEN '%" PRId64 "'::bigint AND '%" PRId64
+             "'::bigint ORDER BY t.%s LIMIT %d) TO STDOUT (FORMAT binary)",
+             source->columns[reading->table], info->name, join, info->id_column, from_id,
+             reading->last_id, info->id_column, COPY_ROWS);
+    result = mig_pg_copy_out(source->pg, sql, err);
+    reading->copying = result == MIG_OK;
+    reading->copied = 0;
+    return result;
+}
+
+static int take_value(const struct mig_column *column, const struct mig_pg_field *field,
+                      struct mig_arena *arena, struct mig_value *ret_value, struct mig_error *err)
+{
+    static const size_t sizes[] = {[MIG_COLUMN_BOOL] = 1,
+                                   [MIG_COLUMN_INT16] = 2,
+                                   [MIG_COLUMN_INT64] = 8,
+                                   [MIG_COLUMN_TIMESTAMP] = 8};
+
+    ret_value->is_null = field->is_null;
+    if (field->is_null && !column->nullable)
+        return mig_fail(err, MIG_E_CORRUPT, "%s is NULL", column->name);
+    if (column->type == MIG_COLUMN_BYTES)
+        return field->is_null ? MIG_OK
+                              : mig_arena_copy(arena, field->bytes, &ret_value->bytes, err);
+    return field->is_null ? MIG_OK
+                          : mig_pg_read_int(field, sizes[column->type], &ret_value->number, err);
+}
+
+static int take_row(struct mig_source *source, const struct mig_pg_field *fields,
+                    struct mig_part *part, struct mig_error *err)
+{
+    struct source_reading *reading = &source->reading;
+    const struct mig_table_info *info = mig_table_info(reading->table);
+    struct mig_row *row;
+    int64_t id;
+    int result;
+
+    if ((result = mig_pg_read_int(&fields[0], 8, &id, err)) != MIG_OK ||
+        (result = mig_part_add_row(part, &row, err)) != MIG_OK)
+        return result;
+    row->table = reading->table;
+    row->id = id;
+    for (size_t i = 0; i < info->column_count; i++)
+        if ((result = take_value(&info->columns[i], &fields[i + 1], &part->arena, &row->values[i],
+                                 err)) != MIG_OK)
+            return mig_error_within(err, "source: %s %" PRId64, info->name, id);
+    if (id < part->first_id || id > reading->last_id ||
+        (reading->has_row && id <= reading->last_row_id))
+        return mig_fail(err, MIG_E_CORRUPT, "source: %s %" PRId64 " came out of order", info->name,
+                        id);
+    reading->last_row_id = id;
+    reading->has_row = true;
+    reading->copied++;
+    return MIG_OK;
+}
+
+/* A COPY has ended: its rows must be as many as the server says it sent. */
+static int end_copy(struct mig_source *source, uint64_t sent, struct mig_error *err)
+{
+    struct source_reading *reading = &source->reading;
+
+    reading->copying = false;
+    if (sent != reading->copied)
+        return mig_fail(err, MIG_E_CORRUPT,
+                        "source: %s: %" PRIu64 " rows arrived of %" PRIu64 " that the server sent",
+                        mig_table_info(reading->table)->name, reading->copied, sent);
+    reading->ended = sent < COPY_ROWS || reading->last_row_id == reading->last_id;
+    return MIG_OK;
+}
+
+/* The last possible row ends no part by itself: the server's count behind it is still to come. */
+static bool is_full(const struct source_reading *reading, const struct mig_part *part,
+                    struct mig_part_limits limits)
+{
+    return (part->row_count >= limits.rows || part->arena.used_bytes >= limits.bytes) &&
+           reading->last_row_id < reading->last_id;
+}
+
+static int fill_part(struct mig_source *source, struct mig_part_limits limits,
+                     struct mig_part *part, struct mig_error *err)
+{
+    struct source_reading *reading = &source->reading;
+    struct mig_pg_field fields[MIG_COLUMNS_MAX + 1];
+    const size_t count = mig_table_info(reading->table)->column_count + 1;
+    uint64_t sent;
+    bool more;
+    int result = MIG_OK;
+
+    while (result == MIG_OK && !reading->ended && !is_full(reading, part, limits)) {
+        if (!reading->copying) {
+            result = begin_copy(
+                source, reading->has_row ? reading->last_row_id + 1 : reading->next_id, err);
+            continue;
+        }
+        result = mig_pg_copy_next(source->pg, fields, count, &more, &sent, err);
+        if (result == MIG_OK)
+            result = more ? take_row(source, fields, part, err) : end_copy(source, sent, err);
+    }
+    return result;
+}
+
+int mig_source_read_part(struct mig_source *source, struct mig_part_limits limits,
+                         struct mig_part **ret_part, struct mig_error *err)
+{
+    struct source_reading *reading = &source->reading;
+    mig_cleanup(mig_part_free) struct mig_part *part = NULL;
+    int result;
+
+    if (reading->ended && reading->next_id > reading->last_id) {
+        *ret_part = NULL;
+        return MIG_OK;
+    }
+    result = mig_part_new(reading->table, reading->next_id, &part, err);
+    if (result != MIG_OK)
+        return result;
+    part->settled = reading->settled;
+    if ((result = fill_part(source, limits, part, err)) != MIG_OK)
+        return result;
+    part->last_id = reading->ended ? reading->last_id : reading->last_row_id;
+    /* Behind the last possible id there is no next one: an empty range says so. */
+    if (part->last_id == reading->last_id) {
+        reading->ended = true;
+        reading->next_id = INT64_MAX;
+        reading->last_id = INT64_MIN;
+    } else {
+        reading->next_id = part->last_id + 1;
+    }
+    *ret_part = mig_take(part);
+    return MIG_OK;
+}

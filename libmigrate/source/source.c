@@ -1,0 +1,131 @@
+/* Opening the V3 database, and what is asked of it besides rows. */
+#include "libmigrate/source/source_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SQL_SIZE 1024
+#define BLOCKERS_LISTED 1000
+
+int mig_source_open(const struct mig_manifest *manifest, const struct mig_hooks *hooks,
+                    const struct mig_stop *stop, struct mig_source **ret_source,
+                    struct mig_error *err)
+{
+    mig_cleanup(mig_source_close) struct mig_source *source = calloc(1, sizeof *source);
+    mig_cleanup(mig_secret_release) struct mig_secret dsn = {0};
+    const struct mig_pg_options options = {.subject = "source", .read_only = true, .stop = stop};
+    int result;
+
+    if (!source)
+        return mig_fail(err, MIG_E_NOMEM, "source: out of memory");
+    source->manifest = manifest;
+    source->hooks = hooks;
+    source->stop = stop;
+    if ((result = mig_reference_resolve(&manifest->source_dsn, "source.dsn", hooks, &dsn, err)) !=
+            MIG_OK ||
+        (result = mig_pg_open(dsn.text, &options, &source->pg, err)) != MIG_OK ||
+        (result = source_probe(source, err)) != MIG_OK)
+        return result;
+    *ret_source = mig_take(source);
+    return MIG_OK;
+}
+
+void mig_source_close(struct mig_source **source)
+{
+    struct mig_source *s = mig_take(*source);
+
+    if (!s)
+        return;
+    mig_pg_close(&s->pg);
+    for (int table = 0; table < MIG_TABLE_COUNT; table++)
+        free(s->columns[table]);
+    free(s);
+}
+
+static int ask_number(struct mig_source *source, const char *sql, int64_t *ret_number,
+                      struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result = mig_pg_query(source->pg, sql, NULL, 0, &answer, err);
+
+    if (result == MIG_OK)
+        *ret_number = mig_pg_int64(&answer, 0, 0);
+    return result;
+}
+
+int mig_source_estimate(struct mig_source *source, enum mig_table table, uint64_t *ret_rows,
+                        struct mig_error *err)
+{
+    char sql[SQL_SIZE];
+    int64_t rows;
+    int result;
+
+    snprintf(sql, sizeof sql, "SELECT reltuples::bigint FROM pg_class WHERE oid = '%s'::regclass",
+             mig_table_info(table)->name);
+    result = ask_number(source, sql, &rows, err);
+    if (result == MIG_OK && rows <= 0)
+        return mig_source_count(source, table, INT64_MIN, INT64_MAX, ret_rows, err);
+    if (result == MIG_OK)
+        *ret_rows = (uint64_t) rows;
+    return result;
+}
+
+int mig_source_count(struct mig_source *source, enum mig_table table, int64_t first_id,
+                     int64_t last_id, uint64_t *ret_rows, struct mig_error *err)
+{
+    const struct mig_table_info *info = mig_table_info(table);
+    char sql[SQL_SIZE];
+    int64_t rows;
+    int result;
+
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM %s WHERE %s BETWEEN '%" PRId64 "'::bigint AND '%" PRId64
+             "'::bigint",
+             info->name, info->id_column, first_id, last_id);
+    result = ask_number(source, sql, &rows, err);
+    if (result == MIG_OK)
+        *ret_rows = (uint64_t) rows;
+    return result;
+}
+
+static int add_blocker(const struct mig_pg_result *answer, int row, struct mig_blockers *blockers,
+                       struct mig_error *err)
+{
+    char subject[600];
+
+    snprintf(subject, sizeof subject, "installation %.512s", mig_pg_text(answer, row, 0));
+    return mig_blockers_add(blockers, subject,
+                            "its current key package is in no row of key_packages, so it has no "
+                            "sequence id and no envelope can carry it",
+                            "let the backfill of V3 finish (is_appended), then run again", err);
+}
+
+int mig_source_blockers(struct mig_source *source, struct mig_blockers *blockers,
+                        struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char sql[SQL_SIZE];
+    int result;
+
+    if (!source->can_join_installations || !source->has_is_appended)
+        return MIG_OK;
+    snprintf(sql, sizeof sql,
+             "SELECT encode(i.id, 'hex'), count(*) OVER () FROM installations i"
+             " WHERE i.is_appended IS NOT TRUE AND NOT EXISTS (SELECT FROM key_packages k"
+             " WHERE k.installation_id = i.id AND k.key_package = i.key_package)"
+             " ORDER BY i.id LIMIT %d",
+             BLOCKERS_LISTED);
+    result = mig_pg_query(source->pg, sql, NULL, 0, &answer, err);
+    for (int row = 0; row < answer.rows && result == MIG_OK; row++)
+        result = add_blocker(&answer, row, blockers, err);
+    if (result == MIG_OK && answer.rows > 0 && mig_pg_int64(&answer, 0, 1) > answer.rows) {
+        char subject[64];
+
+        snprintf(subject, sizeof subject, "%" PRId64 " installations more",
+                 mig_pg_int64(&answer, 0, 1) - answer.rows);
+        result = mig_blockers_add(blockers, subject, "as the ones listed",
+                                  "let the backfill of V3 finish (is_appended)", err);
+    }
+    return result;
+}

@@ -1,0 +1,87 @@
+/*
+ * source: the V3 database, read without holding it up: short read-only transactions, one a range of
+ * ids, and only ranges that no transaction can still write into.
+ */
+#ifndef MIG_SOURCE_H
+#define MIG_SOURCE_H
+
+#include "libmigrate/base/base.h"
+#include "libmigrate/bundle/bundle.h"
+#include "libmigrate/manifest/manifest.h"
+#include "libmigrate/wire/wire.h"
+
+/* ---- what can be said of a row before anything is built from it ---------------------------- */
+
+struct mig_standing {
+    enum mig_kind kind;
+    bool kind_told;    /* false: neither the MLS bytes nor is_commit tell; kind is group_messages */
+    uint32_t findings; /* 1u << enum mig_finding */
+    bool expired;      /* by the policy at as_of; never when the policy keeps expired rows */
+    bool since_known;  /* false: the row's time does not fit 64 bits of nanoseconds */
+    int64_t since_ns;  /* what time counts from: creation, or when a key package became current */
+};
+
+/* Tells commit from message by the MLS bytes (by the column first under profile xmtpd), and judges
+ * expiry at as_of. Any thread. */
+void mig_source_standing(const struct mig_policy *policy, int64_t as_of_ns,
+                         const struct mig_row *row, struct mig_standing *ret_standing);
+
+/* ---- the database ------------------------------------------------------------------------- */
+
+struct mig_source;
+
+/* Connects read-only, refuses a standby and a database that is not V3's (tables or columns
+ * missing, named all at once), and notes which optional columns are there.
+ * Errors: as mig_pg_open(), MIG_E_REFUSED. The manifest is borrowed while the source is open. */
+int mig_source_open(const struct mig_manifest *manifest, const struct mig_hooks *hooks,
+                    const struct mig_stop *stop, struct mig_source **ret_source,
+                    struct mig_error *err);
+void mig_source_close(struct mig_source **source);
+
+/*
+ * The range of a table that is final. Rows with ids up to bound can no longer appear; those that
+ * are missing were rolled back. Rows above what the sequence has given out were written with ids
+ * drawn by hand: they are at stray_first and above, and can't be settled.
+ */
+struct mig_settled {
+    int64_t bound;
+    bool has_strays;
+    int64_t stray_first;
+};
+
+/* Reads the sequence, then waits for every transaction that might hold an id up to it; says whom it
+ * waits for through progress. Errors: MIG_E_REFUSED (the sequence caches ids, or the column draws
+ * none), MIG_E_TEMPORARY (waited 10 minutes), MIG_E_CANCELLED. */
+int mig_source_settle(struct mig_source *source, enum mig_table table,
+                      struct mig_settled *ret_settled, struct mig_error *err);
+
+/* About how many rows the table has: the planner's estimate, or a count where it has none. */
+int mig_source_estimate(struct mig_source *source, enum mig_table table, uint64_t *ret_rows,
+                        struct mig_error *err);
+
+/* How many rows have ids in [first_id, last_id], counted by the server. */
+int mig_source_count(struct mig_source *source, enum mig_table table, int64_t first_id,
+                     int64_t last_id, uint64_t *ret_rows, struct mig_error *err);
+
+/* Installations whose current key package is in no row, so that no envelope can carry it. */
+int mig_source_blockers(struct mig_source *source, struct mig_blockers *blockers,
+                        struct mig_error *err);
+
+/* How large a part may get before the next one begins. */
+struct mig_part_limits {
+    size_t rows, bytes;
+};
+#define MIG_PART_LIMITS ((struct mig_part_limits){4096, (size_t) 4 << 20})
+
+/* Starts reading the rows of [first_id, last_id] in the order of their ids, as parts that leave no
+ * gap. One reader at a time; a reader left in the middle is given up by the next open. */
+int mig_source_read_begin(struct mig_source *source, enum mig_table table, int64_t first_id,
+                          int64_t last_id, bool settled, struct mig_error *err);
+
+/* The next part, or NULL after the one that ends with last_id. The caller owns it.
+ * Errors: as mig_pg_copy_next(); MIG_E_CORRUPT when the server says that it sent another number of
+ * rows, or sends them out of order. */
+int mig_source_read_part(struct mig_source *source, struct mig_part_limits limits,
+                         struct mig_part **ret_part, struct mig_error *err);
+
+#endif

@@ -1,0 +1,31 @@
+/* What the files of source share. */
+#ifndef MIG_SOURCE_PRIVATE_H
+#define MIG_SOURCE_PRIVATE_H
+
+#include "libmigrate/pg/pg.h"
+#include "libmigrate/source/source.h"
+
+/* A reading under way: COPY statements one after another, cut into parts. */
+struct source_reading {
+    enum mig_table table;
+    int64_t next_id, last_id; /* where the next part begins; where the reading ends */
+    int64_t last_row_id;      /* of the rows given out; the next COPY begins behind it */
+    bool settled, copying, has_row, ended;
+    uint64_t copied; /* rows of the COPY under way */
+};
+
+struct mig_source {
+    const struct mig_manifest *manifest;
+    const struct mig_hooks *hooks;
+    const struct mig_stop *stop;
+    struct mig_pg *pg;
+    char *columns[MIG_TABLE_COUNT]; /* the SELECT list of each table */
+    bool can_join_installations;    /* installations has the columns that key packages need */
+    bool has_is_appended;
+    struct source_reading reading;
+};
+
+/* Looks at the catalogue and fills columns and what else depends on it. */
+int source_probe(struct mig_source *source, struct mig_error *err);
+
+#endif

@@ -1,0 +1,89 @@
+/*
+ * work: threads, and moving items between them with a bound on memory.
+ *
+ * A queue joins two stages of the pipeline. It is bounded by bytes, because rows differ in size by
+ * four orders of magnitude: a bound on their number would bound nothing.
+ */
+#ifndef MIG_WORK_H
+#define MIG_WORK_H
+
+#include "libmigrate/base/base.h"
+
+/*
+ * A first-in, first-out queue of pointers for any number of producers and consumers.
+ *
+ * Life: open -> (push | pop)* -> close (no more pushes; what is in it can still be popped) -> free.
+ * Cancelling instead wakes everybody at once with MIG_E_CANCELLED and leaves the items for free.
+ */
+struct mig_queue;
+
+/*
+ * Opens a queue that holds at most byte_limit bytes. A single item larger than that is let in when
+ * the queue is empty, so that no row is too large to pass.
+ *
+ * discard is called with every item that is still inside when the queue is freed; NULL if the
+ * items own nothing.
+ *
+ * Errors: MIG_E_NOMEM. On failure *ret_queue is untouched. Free with mig_queue_free().
+ */
+int mig_queue_open(size_t byte_limit, void (*discard)(void *item), struct mig_queue **ret_queue,
+                   struct mig_error *err);
+
+/* Frees *queue and sets it to NULL; NULL is fine. No other thread may be inside. */
+void mig_queue_free(struct mig_queue **queue);
+
+/*
+ * Appends *item, which counts as size_bytes, waiting while there is no room.
+ * Takes the item on success (*item becomes NULL); on failure it stays the caller's.
+ *
+ * Errors: MIG_E_CANCELLED, MIG_E_NOMEM. Any thread, before mig_queue_close().
+ */
+int mig_queue_push(struct mig_queue *queue, void **item, size_t size_bytes, struct mig_error *err);
+
+/*
+ * Takes out the oldest item, waiting for one while the queue is open.
+ * Gives NULL, and succeeds, when the queue is closed and empty. The caller owns the item.
+ *
+ * Errors: MIG_E_CANCELLED. Any thread.
+ */
+int mig_queue_pop(struct mig_queue *queue, void **ret_item, struct mig_error *err);
+
+/* Says that nothing more will be pushed. May be called more than once. */
+void mig_queue_close(struct mig_queue *queue);
+
+/* Makes every waiting and every later call end with MIG_E_CANCELLED. */
+void mig_queue_cancel(struct mig_queue *queue);
+
+/* The most bytes that were ever inside at once: what the memory bound is judged by. */
+size_t mig_queue_peak_bytes(struct mig_queue *queue);
+
+/*
+ * A pool of threads that share out the indexes of one job after another.
+ */
+struct mig_pool;
+
+/* Opens a pool of the given number of threads, the calling one included; 0 means one per core.
+ * Errors: MIG_E_NOMEM, MIG_E_TEMPORARY (the system gives no more threads). */
+int mig_pool_open(unsigned threads, struct mig_pool **ret_pool, struct mig_error *err);
+
+/* Ends the threads, frees *pool and sets it to NULL; NULL is fine. */
+void mig_pool_free(struct mig_pool **pool);
+
+unsigned mig_pool_threads(const struct mig_pool *pool);
+
+/* One share of a job: the indexes from first up to, not including, end. worker is below
+ * mig_pool_threads() and belongs to one share at a time. */
+typedef int mig_share_fn(void *context, unsigned worker, size_t first, size_t end,
+                         struct mig_error *err);
+
+/*
+ * Calls share() for all of [0, count) in shares of at most grain indexes, on all threads, and
+ * returns when every share has ended. After a failure no further share is begun; the first
+ * failure's story is given.
+ *
+ * One job at a time: not to be called by two threads, nor from within a share.
+ */
+int mig_pool_run(struct mig_pool *pool, size_t count, size_t grain, mig_share_fn *share,
+                 void *context, struct mig_error *err);
+
+#endif

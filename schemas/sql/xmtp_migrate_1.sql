@@ -1,0 +1,59 @@
+-- The migration's own books on a node, level 1. Written in the transactions of the rows they speak of.
+CREATE SCHEMA IF NOT EXISTS xmtp_migrate;
+
+CREATE TABLE xmtp_migrate.versions (
+    version integer PRIMARY KEY,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- What is pinned for a run: the same on every node.
+CREATE TABLE xmtp_migrate.runs (
+    run text PRIMARY KEY,
+    network text NOT NULL,
+    as_of_ns bigint NOT NULL,
+    profile text NOT NULL,
+    policy_digest text NOT NULL,
+    payer text NOT NULL,
+    originator text NOT NULL,
+    bounds jsonb NOT NULL,              -- table -> last id of its settled range, as text
+    blockers jsonb NOT NULL DEFAULT '[]',
+    started_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz
+);
+
+-- A range of ids of one V3 table that this node has whole. Settled ranges of a run leave no gap.
+CREATE TABLE xmtp_migrate.parts (
+    run text NOT NULL REFERENCES xmtp_migrate.runs (run),
+    source_table text NOT NULL,
+    first_id bigint NOT NULL,
+    last_id bigint NOT NULL,
+    settled boolean NOT NULL,
+    chain_rows bigint NOT NULL DEFAULT 0,
+    chain_digest text,                  -- SHA-256 of the chain part's records
+    loaded_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (run, source_table, first_id)
+);
+
+-- How many rows of a part ended in which state. Besides counted, expired, rejected, for_nodes,
+-- for_chain, loaded, already_there and conflicts, states are 'reject:REASON' and 'finding:NAME'.
+CREATE TABLE xmtp_migrate.counts (
+    run text NOT NULL,
+    source_table text NOT NULL,
+    first_id bigint NOT NULL,
+    kind text NOT NULL,
+    state text NOT NULL,
+    rows bigint NOT NULL,
+    PRIMARY KEY (run, source_table, first_id, kind, state),
+    FOREIGN KEY (run, source_table, first_id) REFERENCES xmtp_migrate.parts ON DELETE CASCADE
+);
+
+-- A dead letter that somebody decided to leave behind, as it stood when they did.
+CREATE TABLE xmtp_migrate.waivers (
+    kind text NOT NULL,
+    sequence_id bigint NOT NULL,
+    rejected_for text NOT NULL,
+    reason text NOT NULL,
+    who text NOT NULL,
+    waived_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (kind, sequence_id, rejected_for)
+);

@@ -1,0 +1,450 @@
+"""xmtp-parity check: after a run nothing is wrong; then every way of tampering is named exactly."""
+
+import datetime
+import json
+import pathlib
+
+import pytest
+from support.servers import psql, rows
+
+NODES = ("alpha", "beta")
+OTHER_ORIGINATOR_KEY = "44" * 32
+PAYER_ADDRESS = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"  # of conftest's PAYER_KEY
+ORIGINATOR_ADDRESS = "0x1563915e194D8CfBA1943570603F7606A3115508"  # of its ORIGINATOR_KEY
+
+GROUP, OTHER_GROUP = "a0" * 16, "b0" * 16
+INSTALLATION = "c0" * 32
+
+
+def message(group, text):
+    """An MLS private message that is no commit, in hex."""
+    return "00010002" + "10" + group + "00" * 8 + "01" + text.encode().hex()
+
+
+def add_message(v3, text, group=GROUP, age="1 day"):
+    """Adds a message to V3; gives its id."""
+    return int(psql(v3, f"""
+        INSERT INTO group_messages (created_at, group_id, data, group_id_data_hash)
+        VALUES (now() - interval '{age}', '\\x{group}', '\\x{message(group, text)}',
+                sha256('{group}{text}')) RETURNING id"""))
+
+
+def add_welcome(v3, text):
+    return int(psql(v3, f"""
+        INSERT INTO welcome_messages (created_at, installation_key, data, hpke_public_key,
+            installation_key_data_hash)
+        VALUES (now() - interval '1 day', '\\x{INSTALLATION}', '{text}', '\\x01', sha256('{text}'))
+        RETURNING id"""))
+
+
+def add_key_package(v3, text, installation=INSTALLATION):
+    """Uploads a key package, which becomes the installation's current one; gives its id."""
+    now = "(extract(epoch FROM clock_timestamp()) * 1e9)::bigint"
+    return int(psql(v3, f"""
+        INSERT INTO installations (id, created_at, updated_at, key_package, is_appended)
+        VALUES ('\\x{installation}', {now}, {now}, '{text}', true)
+        ON CONFLICT (id) DO UPDATE SET key_package = '{text}', updated_at = {now};
+        INSERT INTO key_packages (installation_id, key_package, created_at)
+        VALUES ('\\x{installation}', '{text}', {now}) RETURNING sequence_id"""))
+
+
+@pytest.fixture
+def world(databases, manifest, tool):
+    """A V3 database and two empty nodes."""
+
+    class World:
+        v3 = databases.v3()
+        nodes = {name: databases.node(100 * place) for place, name in enumerate(NODES, start=1)}
+
+        def write(self, **members):
+            self.manifest = manifest(self.v3, self.nodes, **members)
+
+        def move(self):
+            ran = tool("xmtp-migrate", "run", "--manifest", self.manifest, status=None)
+            assert ran.status in (0, 4), ran.err
+
+        def check(self, *words, status):
+            ran = tool("xmtp-parity", "check", "--manifest", self.manifest, "--json", *words,
+                       status=status)
+            return ran.json
+
+        def seed(self, count, shape="testnet"):
+            tool("xmtp-seed", "rows", "--dsn", self.v3, "--rows", count, "--shape", shape)
+
+    world = World()
+    world.tool = tool
+    world.write()
+    return world
+
+
+def named(report):
+    """Differences as (node, table, id, what)."""
+    return {(one["node"], one["table"], one["id"], one["what"]) for one in report["differences"]}
+
+
+def sums(report, table, node="alpha"):
+    return report["kinds"][table]["nodes"][node]
+
+
+# ---- all is well ----------------------------------------------------------------------------------
+
+
+def test_is_green_after_a_run_and_counts_what_it_judged(world, tool):
+    world.seed(3000)
+    world.move()
+    report = world.check(status=0)
+    assert report["schema"] == "xmtp-migrate/parity/1"
+    assert report["verdict"] == "green"
+    assert report["differences"] == [] and report["difference_count"] == 0
+    assert report["run"]
+    for table, kind in report["kinds"].items():
+        assert kind["judged"] == (kind["expired"] + kind["rejected"] + kind["for_nodes"] +
+                                  kind["for_chain"]), table
+        for node in kind.get("nodes", {}).values():
+            assert node["held"] == kind["for_nodes"] and node["missing"] == 0, table
+    assert report["kinds"]["commit_messages"]["for_chain"] > 0
+    at_source = sum(int(psql(world.v3, f"SELECT count(*) FROM {table}")) for table in
+                    ("group_messages", "welcome_messages", "key_packages", "inbox_log"))
+    assert sum(kind["judged"] for kind in report["kinds"].values()) == at_source
+
+    printed = tool("xmtp-parity", "check", "--manifest", world.manifest).out.splitlines()
+    assert printed[-1].startswith("verdict: green")
+
+
+@pytest.mark.parametrize("policy", [{"originator_ns": "migrated"}, {"profile": "xmtpd"}])
+def test_is_green_under_another_clock(world, policy):
+    world.seed(500)
+    world.write(policy=policy)
+    world.move()
+    assert world.check(status=0)["verdict"] == "green"
+
+
+def test_judges_no_row_that_came_after_the_run(world):
+    add_message(world.v3, "before")
+    world.move()
+    add_message(world.v3, "after")
+    report = world.check(status=0)
+    assert report["kinds"]["group_messages"]["judged"] == 1
+    assert report["kinds"]["group_messages"]["above_bound"] == 1
+
+
+def test_judges_all_that_is_settled_when_no_run_is_known(world):
+    id = add_message(world.v3, "never moved")
+    report = world.check(status=3)
+    assert report["run"] is None
+    assert named(report) == {(node, "group_messages", id, "missing") for node in NODES}
+
+
+def test_judges_rows_with_ids_drawn_by_hand(world):
+    id = add_message(world.v3, "drawn")
+    world.move()
+    psql(world.v3, f"UPDATE group_messages SET id = 5000 WHERE id = {id}")
+    report = world.check(status=3)
+    assert ("alpha", "group_messages", 5000, "missing") in named(report)
+
+
+def test_an_auditor_needs_addresses_only(world):
+    add_message(world.v3, "hello")
+    world.move()
+    for name in ("payer", "originator"):
+        (pathlib.Path(world.manifest).parent / f"{name}.key").unlink()
+    ran = world.tool("xmtp-parity", "check", "--manifest", world.manifest, status=2)
+    assert "payer.key" in ran.err
+    addresses = ("--payer", PAYER_ADDRESS, "--originator", ORIGINATOR_ADDRESS)
+    assert world.check(*addresses, status=0)["verdict"] == "green"
+    swapped = ("--payer", ORIGINATOR_ADDRESS, "--originator", PAYER_ADDRESS)
+    assert {what for *_, what in named(world.check(*swapped, status=3))} == {
+        "payer", "payer_signer", "originator_signer"}
+
+
+# ---- rows that time has overtaken -----------------------------------------------------------------
+
+
+def test_a_row_that_v3_pruned_is_no_difference_and_a_vanished_one_is(world):
+    old = add_message(world.v3, "old", age="40 days")
+    young = add_message(world.v3, "young", age="20 days")
+    world.move()
+    psql(world.v3, f"DELETE FROM group_messages WHERE id = {old}")
+    report = world.check(status=0)
+    assert sums(report, "group_messages")["pruned_at_source"] == 1
+    psql(world.v3, f"DELETE FROM group_messages WHERE id = {young}")
+    assert named(world.check(status=3)) == {(node, "group_messages", young, "extra")
+                                            for node in NODES}
+
+
+def test_an_expired_row_that_a_node_holds_is_counted(world):
+    add_message(world.v3, "nearly expired", age="59 days")
+    world.move()
+    later = (datetime.datetime.now(datetime.timezone.utc) +
+             datetime.timedelta(days=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    report = world.check("--as-of", later, status=0)
+    assert report["kinds"]["group_messages"]["expired"] == 1
+    assert sums(report, "group_messages")["expired_present"] == 1
+
+
+# ---- rejected rows --------------------------------------------------------------------------------
+
+
+def test_rejected_rows_are_partial_and_must_lie_whole_in_every_node(world):
+    world.seed(2000, shape="hostile")
+    world.move()
+    report = world.check(status=4)
+    assert report["verdict"] == "partial" and report["difference_count"] == 0
+    assert report["rejects"]
+
+    letters = rows(world.nodes["beta"], """
+        SELECT source_table, sequence_id, reason FROM migration_dead_letter_box
+        ORDER BY 1, 2 LIMIT 3""")
+    (table, id, _), (_, altered, _), (_, reasoned, _) = letters
+    psql(world.nodes["beta"], f"""
+        DELETE FROM migration_dead_letter_box WHERE source_table = '{table}' AND sequence_id = {id};
+        UPDATE migration_dead_letter_box SET payload = payload || '\\x00'
+        WHERE source_table = '{letters[1][0]}' AND sequence_id = {altered};
+        UPDATE migration_dead_letter_box SET reason = 'other'
+        WHERE source_table = '{letters[2][0]}' AND sequence_id = {reasoned}""")
+    assert named(world.check(status=3)) == {
+        ("beta", table, int(id), "dead_letter_missing"),
+        ("beta", letters[1][0], int(altered), "dead_letter_altered"),
+        ("beta", letters[2][0], int(reasoned), "dead_letter_altered"),
+    }
+
+
+# ---- tampering ------------------------------------------------------------------------------------
+# Each way gives the differences, as (table, id, what), that it makes on the node it is done to.
+
+
+META = "gateway_envelopes_meta"
+BLOB = "gateway_envelopes_blob"
+
+
+def row(originator, id):
+    return f"originator_node_id = {originator} AND originator_sequence_id = {id}"
+
+
+def copy_row(dsn, originator, id, new_id):
+    psql(dsn, f"""
+        INSERT INTO {META} SELECT gateway_time, originator_node_id, {new_id}, topic, payer_id, expiry
+        FROM {META} WHERE {row(originator, id)};
+        INSERT INTO {BLOB} SELECT originator_node_id, {new_id}, originator_envelope
+        FROM {BLOB} WHERE {row(originator, id)}""")
+
+
+def flip_a_byte_of_a_payload(world, dsn):
+    id = world.messages["flipped"]
+    place = psql(dsn, f"""SELECT position('flipped'::bytea IN originator_envelope) - 1 FROM {BLOB}
+                           WHERE {row(10, id)}""")
+    psql(dsn, f"""UPDATE {BLOB} SET originator_envelope =
+                  set_byte(originator_envelope, {place}, get_byte(originator_envelope, {place}) # 1)
+                  WHERE {row(10, id)}""")
+    return {("group_messages", id, what)
+            for what in ("client_envelope", "payer_signer", "originator_signer")}
+
+
+def delete_a_meta_row(world, dsn):
+    psql(dsn, f"DELETE FROM {META} WHERE {row(10, world.messages['deleted'])}")
+    return {("group_messages", world.messages["deleted"], "missing")}
+
+
+def delete_only_a_blob(world, dsn):
+    psql(dsn, f"DELETE FROM {BLOB} WHERE {row(11, world.welcome)}")
+    return {("welcome_messages", world.welcome, "blob_missing")}
+
+
+def spoil_a_blob(world, dsn):
+    psql(dsn, f"UPDATE {BLOB} SET originator_envelope = 'garbage' "
+              f"WHERE {row(10, world.messages['spoiled'])}")
+    return {("group_messages", world.messages["spoiled"], "unreadable")}
+
+
+def add_a_row_in_a_gap(world, dsn):
+    copy_row(dsn, 10, world.messages["left alone"], world.gap)
+    return {("group_messages", world.gap, "extra")}
+
+
+def add_a_row_above_all(world, dsn):
+    copy_row(dsn, 10, world.messages["left alone"], 777777)
+    return {("group_messages", 777777, "extra")}
+
+
+def swap_two_topics(world, dsn):
+    one, other = world.messages["swapped 1"], world.messages["swapped 2"]
+    psql(dsn, f"""
+        UPDATE {META} m SET topic = o.topic FROM {META} o
+        WHERE m.originator_node_id = 10 AND o.originator_node_id = 10
+          AND (m.originator_sequence_id, o.originator_sequence_id)
+              IN (({one}, {other}), ({other}, {one}))""")
+    return {("group_messages", one, "topic"), ("group_messages", other, "topic")}
+
+
+def forge_a_signature(world, dsn):
+    id = world.messages["forged"]
+    blob = psql(world.forger, f"SELECT originator_envelope FROM {BLOB} WHERE {row(10, id)}")
+    psql(dsn, f"UPDATE {BLOB} SET originator_envelope = '{blob}' WHERE {row(10, id)}")
+    return {("group_messages", id, "originator_signer")}
+
+
+def move_an_expiry(world, dsn):
+    id = world.messages["moved expiry"]
+    psql(dsn, f"UPDATE {META} SET expiry = expiry + 1 WHERE {row(10, id)}")
+    return {("group_messages", id, "expiry")}
+
+
+def move_a_gateway_time(world, dsn):
+    id = world.messages["moved time"]
+    psql(dsn, f"UPDATE {META} SET gateway_time = gateway_time + interval '1 us' "
+              f"WHERE {row(10, id)}")
+    return {("group_messages", id, "time")}
+
+
+def set_the_clock_back(world, dsn):
+    psql(dsn, "UPDATE gateway_envelopes_latest SET originator_sequence_id = "
+              "originator_sequence_id - 1 WHERE originator_node_id = 11")
+    return {("welcome_messages", world.welcome, "clock_behind")}
+
+
+def name_another_payer(world, dsn):
+    id = world.messages["other payer"]
+    psql(dsn, f"""
+        INSERT INTO payers (address) VALUES ('0x0000000000000000000000000000000000000001');
+        UPDATE {META} SET payer_id = (SELECT max(id) FROM payers) WHERE {row(10, id)}""")
+    return {("group_messages", id, "payer")}
+
+
+def name_no_payer(world, dsn):
+    id = world.messages["no payer"]
+    psql(dsn, f"UPDATE {META} SET payer_id = NULL WHERE {row(10, id)}")
+    return {("group_messages", id, "payer")}
+
+
+def put_an_envelope_under_another_id(world, dsn):
+    id, other = world.messages["misplaced"], world.messages["left alone"]
+    psql(dsn, f"""
+        UPDATE {BLOB} b SET originator_envelope = o.originator_envelope FROM {BLOB} o
+        WHERE b.originator_node_id = 10 AND b.originator_sequence_id = {id}
+          AND o.originator_node_id = 10 AND o.originator_sequence_id = {other}""")
+    return {("group_messages", id, what) for what in ("sequence_id", "client_envelope", "expiry",
+                                                      "time", "fee")}
+
+
+def make_an_older_key_package_the_newest(world, dsn):
+    older, current = world.key_packages
+    psql(dsn, f"UPDATE {META} SET gateway_time = gateway_time + interval '1 hour' "
+              f"WHERE {row(13, older)}")
+    return {("key_packages", older, "time"), ("key_packages", current, "newest_key_package")}
+
+
+def make_two_key_packages_equally_new(world, dsn):
+    older, current = world.equal_packages
+    psql(dsn, f"""
+        UPDATE {META} SET gateway_time = (SELECT gateway_time FROM {META} WHERE {row(13, current)})
+        WHERE {row(13, older)}""")
+    return {("key_packages", older, "time"), ("key_packages", current, "newest_key_package")}
+
+
+def delete_a_dead_letter(world, dsn):
+    psql(dsn, f"DELETE FROM migration_dead_letter_box WHERE sequence_id = {world.rejected}")
+    return {("group_messages", world.rejected, "dead_letter_missing")}
+
+
+TAMPERINGS = [
+    flip_a_byte_of_a_payload, delete_a_meta_row, delete_only_a_blob, spoil_a_blob,
+    add_a_row_in_a_gap, add_a_row_above_all, swap_two_topics, forge_a_signature, move_an_expiry,
+    move_a_gateway_time, set_the_clock_back, name_another_payer, name_no_payer,
+    put_an_envelope_under_another_id, make_an_older_key_package_the_newest,
+    make_two_key_packages_equally_new, delete_a_dead_letter,
+]
+
+MESSAGES = ["left alone", "flipped", "deleted", "spoiled", "swapped 1", "forged", "moved expiry",
+            "moved time", "other payer", "no payer"]
+
+
+@pytest.fixture
+def moved(world, databases, manifest, tool):
+    """A world after its run: one row for each way of tampering, and a node of a forger's who has the
+    same rows and another originator key."""
+    world.messages = {text: add_message(world.v3, text) for text in MESSAGES}
+    world.messages["swapped 2"] = add_message(world.v3, "swapped 2", group=OTHER_GROUP)
+    world.messages["misplaced"] = add_message(world.v3, "misplaced, and much longer", age="2 days")
+    world.gap = int(psql(world.v3, "SELECT nextval('group_messages_id_seq')"))
+    world.rejected = add_message(world.v3, "rejected", group="a0" * 15)
+    world.welcome = add_welcome(world.v3, "welcome")
+    world.key_packages = [add_key_package(world.v3, text) for text in ("older", "current")]
+    world.equal_packages = [add_key_package(world.v3, text, "d0" * 32)
+                            for text in ("older", "current")]
+    world.move()
+
+    nodes, world.nodes = world.nodes, {"forger": databases.node(100)}
+    world.forger = world.nodes["forger"]
+    world.write(keys={"payer": "file:payer.key", "originator": "file:forger.key"})
+    (pathlib.Path(world.manifest).parent / "forger.key").write_text(OTHER_ORIGINATOR_KEY)
+    world.move()
+    world.nodes = nodes
+    world.write()
+    return world
+
+
+def test_names_every_tampering_exactly(moved):
+    """All at once on one node: nothing hides another, nothing else is named, the other node and
+    the other rows are fine."""
+    assert moved.check(status=4)["difference_count"] == 0
+    expected = set()
+    for tamper in TAMPERINGS:
+        expected |= {("alpha", *one) for one in tamper(moved, moved.nodes["alpha"])}
+    report = moved.check(status=3)
+    assert named(report) == expected
+    assert report["verdict"] == "red"
+    assert report["difference_count"] == len(report["differences"])
+    assert all(one["expected"] != one["found"] for one in report["differences"])
+    counted = sums(report, "group_messages")
+    assert (counted["missing"], counted["extra"], counted["altered"]) == (1, 2, 10)
+
+    assert moved.check("--node", "beta", status=4)["difference_count"] == 0
+    assert named(moved.check("--node", "beta", "--node", "alpha", status=3)) == expected
+    short = moved.check("--list", "3", status=3)
+    assert len(short["differences"]) == 3
+    assert short["difference_count"] == report["difference_count"]
+
+
+@pytest.mark.parametrize("tamper", [delete_a_meta_row, forge_a_signature],
+                         ids=lambda tamper: tamper.__name__)
+def test_names_a_lone_tampering(moved, tamper, tool):
+    (table, id, what), = tamper(moved, moved.nodes["beta"])
+    assert named(moved.check(status=3)) == {("beta", table, id, what)}
+    printed = tool("xmtp-parity", "check", "--manifest", moved.manifest, status=3)
+    assert any(line.startswith(f"beta {table} {id}: {what}: expected ")
+               for line in printed.out.splitlines())
+    assert printed.out.splitlines()[-1].startswith("verdict: red")
+    assert "hint:" in printed.err
+
+
+# ---- what is asked of it --------------------------------------------------------------------------
+
+
+def test_refuses_nodes_that_disagree_about_the_instant(world):
+    add_message(world.v3, "hello")
+    nodes = dict(world.nodes)
+    for name in NODES:
+        world.nodes = {name: nodes[name]}
+        path = world.manifest
+        world.write()
+        document = json.loads(path.read_text())
+        document["nodes"][0]["node_id"] = 100 * (1 + NODES.index(name))
+        path.write_text(json.dumps(document))
+        world.move()
+    world.nodes = nodes
+    world.write()
+    ran = world.tool("xmtp-parity", "check", "--manifest", world.manifest, status=1)
+    assert "different instants" in ran.err and "--as-of" in ran.err
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert world.check("--as-of", now, status=0)["run"] is None
+
+
+@pytest.mark.parametrize("words, complaint", [
+    (("--node", "gamma"), "no node 'gamma'"),
+    (("--payer", "0x12"), "--payer '0x12'"),
+    (("--payer", PAYER_ADDRESS.replace("E7E3", "e7E3")), "checksum"),
+    (("surplus",), "'surplus'"),
+])
+def test_complains_about_words_it_cannot_use(world, tool, words, complaint):
+    ran = tool("xmtp-parity", "check", "--manifest", world.manifest, *words, status=2)
+    assert complaint in ran.err

@@ -1,0 +1,324 @@
+/* rejected list, show, retry, waive: the rows that no node can have. */
+#include "tools/xmtp-migrate/migrate.h"
+
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TEXT_LIMIT ((size_t) 1 << 31)
+
+struct rejected_words rejected_words = {.id = INT64_MIN};
+
+/* ---- which rows --------------------------------------------------------------------------- */
+
+static int read_id(const char *text, int64_t *ret_id, struct mig_error *err)
+{
+    char *end;
+    const long long id = strtoll(text, &end, 10);
+
+    if (end == text || *end)
+        return mig_fail(err, MIG_E_USAGE, "'%.40s' is no id", text);
+    *ret_id = id;
+    return MIG_OK;
+}
+
+/* KIND and ID may stand as arguments or as options. */
+static int read_filter(int argc, char **argv, struct mig_letter_filter *filter,
+                       struct mig_error *err)
+{
+    const char *kind = argc > 0 ? argv[0] : rejected_words.kind;
+    int result = MIG_OK;
+
+    if (argc > 2)
+        return mig_fail(err, MIG_E_USAGE, "too many arguments: '%s'", argv[2]);
+    *filter = (struct mig_letter_filter){.reason = rejected_words.reason,
+                                         .limit = rejected_words.limit,
+                                         .id = rejected_words.id,
+                                         .has_id = rejected_words.id != INT64_MIN};
+    if (kind) {
+        filter->has_kind = true;
+        result = mig_kind_parse(kind, &filter->kind, err);
+    }
+    if (result == MIG_OK && argc == 2) {
+        filter->has_id = true;
+        result = read_id(argv[1], &filter->id, err);
+    }
+    if (result == MIG_OK && filter->reason && mig_reason_parse(filter->reason) == MIG_REASON_NONE)
+        result = mig_fail(err, MIG_E_USAGE, "'%.40s' is no reason that rows are rejected for",
+                          filter->reason);
+    return result;
+}
+
+static int need_one(const struct mig_letter_filter *filter, const char *verb, struct mig_error *err)
+{
+    if (filter->has_kind && filter->has_id)
+        return MIG_OK;
+    mig_fail(err, MIG_E_USAGE, "%s needs the kind and the id of a row", verb);
+    return mig_hint(err, "xmtp-migrate rejected list shows both");
+}
+
+/* Opens the node asked, the first one by default. */
+static int open_one(struct tool *tool, const struct mig_manifest *manifest,
+                    struct mig_nodes *ret_nodes, struct mig_error *err)
+{
+    const char *name = rejected_words.node ? rejected_words.node : manifest->nodes[0].name;
+
+    return mig_nodes_open(manifest, name, MIG_NODE_READ, &tool->hooks, tool->stop, ret_nodes, err);
+}
+
+/* ---- list --------------------------------------------------------------------------------- */
+
+static struct json_object *letter_to_json(const struct mig_dead_letter *letter)
+{
+    struct json_object *object = json_object_new_object();
+
+    json_object_object_add(object, "kind",
+                           json_object_new_string(mig_kind_info(letter->kind)->name));
+    json_object_object_add(object, "id", json_object_new_int64(letter->id));
+    json_object_object_add(object, "reason", json_object_new_string(letter->reason));
+    json_object_object_add(object, "retryable", json_object_new_boolean(letter->retryable));
+    json_object_object_add(object, "added_at", json_object_new_string(letter->added_at));
+    json_object_object_add(object, "bytes", json_object_new_uint64(letter->payload_size));
+    if (letter->waived) {
+        struct json_object *waiver = json_object_new_object();
+
+        json_object_object_add(waiver, "reason", json_object_new_string(letter->waiver_reason));
+        json_object_object_add(waiver, "who", json_object_new_string(letter->waiver_who));
+        json_object_object_add(waiver, "when", json_object_new_string(letter->waiver_when));
+        json_object_object_add(object, "waiver", waiver);
+    }
+    return object;
+}
+
+static int print_list_json(const char *node, const struct mig_dead_letters *letters,
+                           struct mig_error *err)
+{
+    struct json_object *document = json_object_new_object(), *list = json_object_new_array();
+    int result;
+
+    for (size_t i = 0; i < letters->count; i++)
+        json_object_array_add(list, letter_to_json(&letters->items[i]));
+    json_object_object_add(document, "schema", json_object_new_string("xmtp-migrate/rejected/1"));
+    json_object_object_add(document, "node", json_object_new_string(node));
+    json_object_object_add(document, "rejected", list);
+    result = tool_print_json(document, err);
+    json_object_put(document);
+    return result;
+}
+
+static int print_list(const char *node, const struct mig_dead_letters *letters,
+                      struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    if (letters->count == 0)
+        return tool_print(err, "node '%s' has no rejected rows that match", node);
+    for (size_t i = 0; i < letters->count && result == MIG_OK; i++) {
+        const struct mig_dead_letter *letter = &letters->items[i];
+
+        result =
+            tool_print(err, "%-17s %20" PRId64 "  %-27s %9zu bytes  %s%s%s%s%s",
+                       mig_kind_info(letter->kind)->name, letter->id, letter->reason,
+                       letter->payload_size, letter->added_at, letter->waived ? "  waived by " : "",
+                       letter->waived ? letter->waiver_who : "", letter->waived ? ": " : "",
+                       letter->waived ? letter->waiver_reason : "");
+    }
+    return result;
+}
+
+int cmd_rejected_list(struct tool *tool, int argc, char **argv, struct mig_error *err)
+{
+    mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
+    mig_cleanup(mig_nodes_close) struct mig_nodes nodes = {0};
+    mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
+    struct mig_letter_filter filter;
+    const char *name;
+    int result;
+
+    if ((result = read_filter(argc, argv, &filter, err)) != MIG_OK ||
+        (result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
+        (result = open_one(tool, manifest, &nodes, err)) != MIG_OK ||
+        (result = mig_node_letters(nodes.items[0], &filter, &letters, err)) != MIG_OK)
+        return result;
+    name = mig_node_name(nodes.items[0]);
+    return tool->json ? print_list_json(name, &letters, err) : print_list(name, &letters, err);
+}
+
+/* ---- show --------------------------------------------------------------------------------- */
+
+static int print_letter(const struct mig_dead_letter *letter, struct mig_bytes payload,
+                        struct mig_arena *arena, struct mig_error *err)
+{
+    mig_cleanup(mig_buffer_release) struct mig_buffer text = MIG_BUFFER_INIT(TEXT_LIMIT);
+    struct json_object *document, *row_object;
+    struct mig_row row;
+    int result;
+
+    if ((result = mig_row_decode(payload, arena, &row, err)) != MIG_OK) {
+        mig_error_within(err, "%s %" PRId64 ": another tool kept no whole record",
+                         mig_kind_info(letter->kind)->name, letter->id);
+        return mig_hint(err, "xmtp-migrate run --new-run judges the row anew and keeps it whole");
+    }
+    if ((result = mig_row_print_json(&row, &text, err)) != MIG_OK ||
+        (result = mig_buffer_append(&text, "", 1, err)) != MIG_OK)
+        return result;
+    row_object = json_tokener_parse((const char *) text.data);
+    document = letter_to_json(letter);
+    json_object_object_add(document, "schema", json_object_new_string("xmtp-migrate/rejected/1"));
+    json_object_object_add(
+        document, "remedy",
+        json_object_new_string(mig_reason_info(mig_reason_parse(letter->reason))->remedy));
+    json_object_object_add(document, "row", row_object);
+    result = tool_print_json(document, err);
+    json_object_put(document);
+    return result;
+}
+
+int cmd_rejected_show(struct tool *tool, int argc, char **argv, struct mig_error *err)
+{
+    mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
+    mig_cleanup(mig_nodes_close) struct mig_nodes nodes = {0};
+    mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
+    mig_cleanup(mig_arena_release) struct mig_arena arena = MIG_ARENA_INIT;
+    struct mig_letter_filter filter;
+    struct mig_bytes payload = {0};
+    bool found = false;
+    int result;
+
+    if ((result = read_filter(argc, argv, &filter, err)) != MIG_OK ||
+        (result = need_one(&filter, "rejected show", err)) != MIG_OK ||
+        (result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
+        (result = open_one(tool, manifest, &nodes, err)) != MIG_OK ||
+        (result = mig_node_letters(nodes.items[0], &filter, &letters, err)) != MIG_OK ||
+        (result = mig_node_letter_payload(nodes.items[0], filter.kind, filter.id, &arena, &found,
+                                          &payload, err)) != MIG_OK)
+        return result;
+    if (letters.count == 0 || !found) {
+        mig_fail(err, MIG_E_USAGE, "node '%s' has no rejected row %s %" PRId64,
+                 mig_node_name(nodes.items[0]), mig_kind_info(filter.kind)->name, filter.id);
+        return mig_hint(err, "xmtp-migrate rejected list shows them");
+    }
+    return print_letter(&letters.items[0], payload, &arena, err);
+}
+
+/* ---- retry -------------------------------------------------------------------------------- */
+
+static int print_retry(struct tool *tool, const struct mig_retry_summary *summary,
+                       struct mig_error *err)
+{
+    const struct {
+        const char *name;
+        uint64_t rows;
+    } counts[] = {
+        {"tried", summary->tried},
+        {"loaded", summary->loaded},
+        {"rejected_again", summary->rejected_again},
+        {"expired", summary->expired},
+        {"left", summary->left},
+    };
+    struct json_object *document = json_object_new_object();
+    int result;
+
+    json_object_object_add(document, "schema", json_object_new_string("xmtp-migrate/retry/1"));
+    for (size_t i = 0; i < mig_count_of(counts); i++)
+        json_object_object_add(document, counts[i].name, json_object_new_uint64(counts[i].rows));
+    result = tool->json ? tool_print_json(document, err)
+                        : tool_print(err,
+                                     "tried %" PRIu64 ", counted on every node: loaded %" PRIu64
+                                     ", rejected again %" PRIu64 ", expired %" PRIu64
+                                     ", left as they are %" PRIu64,
+                                     summary->tried, summary->loaded, summary->rejected_again,
+                                     summary->expired, summary->left);
+    json_object_put(document);
+    return result;
+}
+
+int cmd_rejected_retry(struct tool *tool, int argc, char **argv, struct mig_error *err)
+{
+    mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
+    struct mig_retry_summary summary;
+    struct mig_letter_filter filter;
+    int result;
+
+    if ((result = read_filter(argc, argv, &filter, err)) != MIG_OK ||
+        (result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
+        (result = mig_pipeline_retry(manifest, &filter, &tool->hooks, tool->stop, &summary, err)) !=
+            MIG_OK ||
+        (result = print_retry(tool, &summary, err)) != MIG_OK)
+        return result;
+    if (summary.rejected_again + summary.left == 0)
+        return MIG_OK;
+    mig_fail(err, MIG_E_PARTIAL, "%" PRIu64 " letters remain",
+             summary.rejected_again + summary.left);
+    return mig_hint(err, "xmtp-migrate rejected show tells each one's remedy");
+}
+
+/* ---- waive -------------------------------------------------------------------------------- */
+
+/* Who: the user of the system and its host. */
+static void describe_who(char *who, size_t capacity)
+{
+    const struct passwd *user = getpwuid(getuid());
+    char host[256] = "";
+
+    gethostname(host, sizeof host - 1);
+    snprintf(who, capacity, "%.100s@%.100s", user ? user->pw_name : "unknown", host);
+}
+
+static int waive_on_node(struct mig_node *node, struct mig_letter_filter filter, const char *why,
+                         const char *who, uint64_t *ret_waived, struct mig_error *err)
+{
+    *ret_waived = 0;
+    for (;;) {
+        mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
+        int result = mig_node_letters(node, &filter, &letters, err);
+
+        for (size_t i = 0; i < letters.count && result == MIG_OK; i++)
+            result =
+                mig_node_waive(node, letters.items[i].kind, letters.items[i].id, why, who, err);
+        if (result != MIG_OK || letters.count == 0)
+            return result;
+        *ret_waived += letters.count;
+        filter.has_after = true;
+        filter.after_kind = letters.items[letters.count - 1].kind;
+        filter.after_id = letters.items[letters.count - 1].id;
+    }
+}
+
+int cmd_rejected_waive(struct tool *tool, int argc, char **argv, const char *why,
+                       struct mig_error *err)
+{
+    mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
+    mig_cleanup(mig_nodes_close) struct mig_nodes nodes = {0};
+    struct mig_letter_filter filter;
+    char who[256];
+    int result;
+
+    if ((result = read_filter(argc, argv, &filter, err)) != MIG_OK)
+        return result;
+    if (!filter.has_id && !filter.reason && (result = need_one(&filter, "waive", err)) != MIG_OK)
+        return result;
+    describe_who(who, sizeof who);
+    if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
+        (result = mig_nodes_open(manifest, NULL, MIG_NODE_WRITE, &tool->hooks, tool->stop, &nodes,
+                                 err)) != MIG_OK)
+        return result;
+    for (size_t i = 0; i < nodes.count; i++) {
+        uint64_t waived;
+
+        if ((result = waive_on_node(nodes.items[i], filter, why, who, &waived, err)) != MIG_OK)
+            return result;
+        if (waived == 0) {
+            mig_fail(err, MIG_E_USAGE, "node '%s' has no rejected row that matches",
+                     mig_node_name(nodes.items[i]));
+            return mig_hint(err, "xmtp-migrate rejected list shows them");
+        }
+        if ((result = tool_print(err, "node '%s': waived %" PRIu64 " by %s: %s",
+                                 mig_node_name(nodes.items[i]), waived, who, why)) != MIG_OK)
+            return result;
+    }
+    return MIG_OK;
+}

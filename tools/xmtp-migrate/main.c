@@ -1,0 +1,112 @@
+/* xmtp-migrate: the main job in one process, its account, and the rows that were rejected. */
+#include "tools/xmtp-migrate/migrate.h"
+
+static const struct tool_option run_options[] = {
+    {"chain-out", "P", "where the chain-bound envelopes go (default: beside the manifest)",
+     TOOL_TEXT, &run_words.chain_out},
+    {"new-run", NULL, "begin a new run even if one is unfinished", TOOL_FLAG, &run_words.new_run},
+    {.name = NULL},
+};
+
+#define WHICH_LETTERS                                                                              \
+    {"kind", "KIND", "only rows of this kind", TOOL_TEXT, &rejected_words.kind},                   \
+        {"id", "N", "only the row with this id", TOOL_INT64, &rejected_words.id},                  \
+    {                                                                                              \
+        "reject-reason", "NAME", "only rows rejected for this reason", TOOL_TEXT,                  \
+            &rejected_words.reason                                                                 \
+    }
+
+#define WHICH_NODE                                                                                 \
+    {                                                                                              \
+        "node", "NAME", "ask this node (default: the first of the manifest)", TOOL_TEXT,           \
+            &rejected_words.node                                                                   \
+    }
+
+static const struct tool_option list_options[] = {
+    WHICH_LETTERS,
+    WHICH_NODE,
+    {"limit", "N", "list at most N (default: 1000)", TOOL_UNSIGNED, &rejected_words.limit},
+    {.name = NULL},
+};
+
+static const struct tool_option show_options[] = {WHICH_LETTERS, WHICH_NODE, {.name = NULL}};
+
+static const struct tool_option retry_options[] = {WHICH_LETTERS, {.name = NULL}};
+
+static const char *waive_reason;
+
+static const struct tool_option waive_options[] = {
+    {"kind", "KIND", "the row's kind", TOOL_TEXT, &rejected_words.kind},
+    {"id", "N", "the row's id; without it, all rows that --kind and --reject-reason name",
+     TOOL_INT64, &rejected_words.id},
+    {"reject-reason", "NAME", "only rows rejected for this reason", TOOL_TEXT,
+     &rejected_words.reason},
+    {"reason", "TEXT", "why the row may be left behind; stored with who and when", TOOL_TEXT,
+     &waive_reason},
+    {.name = NULL},
+};
+
+static int waive(struct tool *tool, int argc, char **argv, struct mig_error *err)
+{
+    if (!waive_reason || !waive_reason[0]) {
+        mig_fail(err, MIG_E_USAGE, "a waiver needs --reason");
+        return mig_hint(err, "it is stored with who and when, and appears in every account");
+    }
+    return cmd_rejected_waive(tool, argc, argv, waive_reason, err);
+}
+
+static const struct tool_verb verbs[] = {
+    {
+        .name = "run",
+        .arguments = "[--as-of T]",
+        .summary = "Exports, transforms and loads into every node; ends with the account.",
+        .example = "run --manifest local.json",
+        .options = run_options,
+        .run = cmd_run,
+    },
+    {
+        .name = "status",
+        .arguments = "",
+        .summary = "The account of what has been done so far, from the nodes' own books.",
+        .example = "status --manifest local.json --json",
+        .run = cmd_status,
+    },
+    {
+        .name = "rejected list",
+        .arguments = "",
+        .summary = "The rows that no node can have, with their reasons.",
+        .example = "rejected list --manifest local.json --kind group_messages",
+        .options = list_options,
+        .run = cmd_rejected_list,
+    },
+    {
+        .name = "rejected show",
+        .arguments = "KIND ID",
+        .summary = "One rejected row whole, as JSON, as it was kept.",
+        .example = "rejected show group_messages 17 --manifest local.json",
+        .options = show_options,
+        .run = cmd_rejected_show,
+    },
+    {
+        .name = "rejected retry",
+        .arguments = "[KIND ID]",
+        .summary = "Transforms rejected rows anew, after a repair, and loads those that pass.",
+        .example = "rejected retry --manifest local.json --reject-reason mls_unparsable",
+        .options = retry_options,
+        .run = cmd_rejected_retry,
+    },
+    {
+        .name = "rejected waive",
+        .arguments = "KIND ID --reason TEXT",
+        .summary = "Leaves a rejected row behind, by name and for good reason.",
+        .example = "rejected waive group_messages 17 --reason 'a test row of 2023' --manifest "
+                   "local.json",
+        .options = waive_options,
+        .run = waive,
+    },
+};
+
+int main(int argc, char **argv)
+{
+    return tool_main("xmtp-migrate", verbs, mig_count_of(verbs), argc, argv);
+}

@@ -1,0 +1,30 @@
+/* The verbs of xmtp-migrate and the words they are given. */
+#ifndef MIGRATE_H
+#define MIGRATE_H
+
+#include "tools/common/account.h"
+
+struct run_words {
+    const char *chain_out;
+    bool new_run;
+};
+extern struct run_words run_words;
+
+/* Which dead letters a verb is about; kind and id may also be given as arguments. */
+struct rejected_words {
+    const char *kind, *reason, *node;
+    int64_t id; /* INT64_MIN: not given */
+    unsigned limit;
+};
+extern struct rejected_words rejected_words;
+
+int cmd_run(struct tool *tool, int argc, char **argv, struct mig_error *err);
+int cmd_status(struct tool *tool, int argc, char **argv, struct mig_error *err);
+int cmd_rejected_list(struct tool *tool, int argc, char **argv, struct mig_error *err);
+int cmd_rejected_show(struct tool *tool, int argc, char **argv, struct mig_error *err);
+int cmd_rejected_retry(struct tool *tool, int argc, char **argv, struct mig_error *err);
+/* why is stored with the waiver. */
+int cmd_rejected_waive(struct tool *tool, int argc, char **argv, const char *why,
+                       struct mig_error *err);
+
+#endif

@@ -1,0 +1,21 @@
+/* What the files of xmtp-parity share. */
+#ifndef PARITY_TOOL_H
+#define PARITY_TOOL_H
+
+#include "libmigrate/parity/parity.h"
+#include "tools/common/tool.h"
+
+/* What the options of `check` were given. */
+struct check_words {
+    struct tool_texts nodes;
+    const char *payer, *originator;
+    unsigned list;
+};
+extern struct check_words check_words;
+
+int cmd_check(struct tool *tool, int argc, char **argv, struct mig_error *err);
+
+/* The report for people. Errors: MIG_E_IO. */
+int parity_print(const struct mig_parity_report *report, struct mig_error *err);
+
+#endif
