@@ -9,6 +9,6 @@ static inline int lint_failed(int code)
     return code;
 }
 
-#define mig_fail(...) lint_failed((mig_fail)(__VA_ARGS__))
-#define mig_hint(...) lint_failed((mig_hint)(__VA_ARGS__))
-#define mig_error_within(...) lint_failed((mig_error_within)(__VA_ARGS__))
+#define mig_fail(...) lint_failed((mig_fail) (__VA_ARGS__))
+#define mig_hint(...) lint_failed((mig_hint) (__VA_ARGS__))
+#define mig_error_within(...) lint_failed((mig_error_within) (__VA_ARGS__))

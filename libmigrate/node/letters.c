@@ -142,7 +142,8 @@ void mig_dead_letters_release(struct mig_dead_letters *letters)
 
 #define UTC_TEXT(column) "to_char(" column ", 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
-static const char *const letters_sql =
+/* An array, not a pointer: it is a format, which the compiler then checks in every build. */
+static const char letters_sql[] =
     "SELECT l.source_table, l.sequence_id, l.reason, l.retryable, " UTC_TEXT(
         "l.added_at") ", " UTC_TEXT("l.retried_at") ", octet_length(l.payload), %s FROM "
                                                     "migration_dead_letter_box l %s"

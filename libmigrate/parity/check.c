@@ -14,7 +14,7 @@ static void release(struct parity_check *check)
 {
     const unsigned threads = check->pool ? mig_pool_threads(check->pool) : 0;
 
-    for (size_t i = 0; check->nodes && i < check->report.node_count; i++) {
+    for (size_t i = 0; i < check->node_count; i++) {
         parity_stream_end(&check->nodes[i].stream);
         parity_batch_free(&check->nodes[i].batch);
         for (size_t kind = 0; kind < MIG_KIND_COUNT; kind++)
@@ -140,6 +140,7 @@ static int open_ends(struct parity_check *check, const struct mig_manifest *mani
         check->nodes[i].reader = mig_take(ends.readers[i]);
         check->nodes[i].asker = mig_take(ends.askers[i]);
     }
+    check->node_count = ends.count;
     return MIG_OK;
 }
 
@@ -336,8 +337,7 @@ static int check_part(struct parity_check *check, const struct parity_segment *s
         check->report.above_bound[k] += part->tally.kinds[k].counted;
     if (result == MIG_OK && segment->judged)
         result = check_rows(check, part, err);
-    for (size_t i = 0; i < check->report.node_count && kind != MIG_KIND_COUNT && result == MIG_OK;
-         i++)
+    for (size_t i = 0; i < check->node_count && kind != MIG_KIND_COUNT && result == MIG_OK; i++)
         result = check_node(check, i, kind, segment, part, err);
     check->rows_done += part->row_count;
     mig_report_progress(check->hooks, &(struct mig_progress){
@@ -358,8 +358,7 @@ static int begin_streams(struct parity_check *check, enum mig_table table,
     const enum mig_kind kind = kind_on_nodes(table);
     int result = parity_stream_source(source, check->source, table, segment, err);
 
-    for (size_t i = 0; i < check->report.node_count && kind != MIG_KIND_COUNT && result == MIG_OK;
-         i++)
+    for (size_t i = 0; i < check->node_count && kind != MIG_KIND_COUNT && result == MIG_OK; i++)
         result = parity_stream_node(&check->nodes[i].stream, check->nodes[i].reader,
                                     mig_kind_info(kind)->stored_originator, segment, err);
     return result;
@@ -382,7 +381,7 @@ static int check_segment(struct parity_check *check, enum mig_table table,
             break;
         result = check_part(check, segment, part, err);
     }
-    for (size_t i = 0; i < check->report.node_count; i++) {
+    for (size_t i = 0; i < check->node_count; i++) {
         parity_stream_end(&check->nodes[i].stream);
         parity_batch_free(&check->nodes[i].batch);
     }

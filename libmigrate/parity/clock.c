@@ -27,7 +27,7 @@ int parity_check_clocks(struct parity_check *check, struct mig_error *err)
 {
     int result = MIG_OK;
 
-    for (size_t node = 0; node < check->report.node_count; node++)
+    for (size_t node = 0; node < check->node_count; node++)
         for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
             if (mig_kind_info((enum mig_kind) kind)->route == MIG_ROUTE_NODE)
                 result = check_clock(check, node, (enum mig_kind) kind, err);

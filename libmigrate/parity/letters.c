@@ -145,7 +145,7 @@ static int check_row(struct parity_check *check, const struct mig_envelope *reje
     bool waived = true;
     int result;
 
-    for (size_t i = 0; i < check->report.node_count; i++) {
+    for (size_t i = 0; i < check->node_count; i++) {
         struct parity_node *node = &check->nodes[i];
         struct parity_notes notes = {.arena = &arena, .last = &notes.first};
         const struct mig_dead_letter *letter;

@@ -68,8 +68,7 @@ int parity_check_newest(struct parity_check *check, const struct mig_part *part,
         for (count = 0; next < part->row_count && count < TOPICS_ASKED; next++)
             if (is_current(&part->envelopes[next]))
                 currents[count++] = &part->envelopes[next];
-        for (size_t node = 0; node < check->report.node_count && count > 0 && result == MIG_OK;
-             node++)
+        for (size_t node = 0; node < check->node_count && count > 0 && result == MIG_OK; node++)
             result = ask(check, node, currents, count, err);
     }
     return result;

@@ -188,7 +188,8 @@ struct parity_check {
     const struct mig_stop *stop;
     struct mig_source *source;       /* the stream's, between segments anybody's */
     struct mig_source *source_asker; /* opened when there is something to ask */
-    struct parity_node *nodes;       /* as many as the report has */
+    struct parity_node *nodes;       /* in the order of the report's */
+    size_t node_count;
     struct mig_pool *pool;
     struct parity_pair *pairs;
     size_t pair_capacity;
