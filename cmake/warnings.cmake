@@ -4,6 +4,4 @@ add_library(mig_warnings INTERFACE)
 target_compile_options(mig_warnings INTERFACE
   -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
   -Wundef -Wcast-qual -Wno-missing-field-initializers
-  # A table's row leaves out what is zero; gcc sees that some members are named, clang does not.
-  $<$<C_COMPILER_ID:Clang>:-Wno-missing-field-initializers>
   $<$<BOOL:${MIG_WERROR}>:-Werror>)

@@ -55,8 +55,8 @@ int mig_fail(struct mig_error *err, enum mig_code code, const char *format, ...)
 /* Adds the next step to a failure just recorded; returns its code. err may be NULL. */
 int mig_hint(struct mig_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Puts a place in front of a failure just recorded ("node 'beta': ..."); returns its code. err may be
- * NULL. */
+/* Puts a place in front of a failure just recorded ("node 'beta': ..."); returns its code. err may
+ * be NULL. */
 int mig_error_within(struct mig_error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -64,42 +64,38 @@ static int make_band(struct mig_node *node, uint32_t originator, int64_t start,
     return MIG_OK;
 }
 
-/* Calls act for each band that one of the part's envelopes lies in. */
-typedef int band_fn(struct mig_node *node, uint32_t originator, int64_t start, bool *flag,
-                    struct mig_error *err);
-
-static int for_each_band(struct mig_node *node, const struct mig_part *part, band_fn *act,
-                         bool *flag, struct mig_error *err)
+/* Goes from one band of the part's envelopes to the next: begin with *at 0 and *start -1. */
+static bool next_band(const struct mig_part *part, size_t *at, int64_t *start)
 {
-    int64_t last = -1;
+    for (; *at < part->row_count; (*at)++) {
+        const struct mig_envelope *envelope = &part->envelopes[*at];
 
-    for (size_t i = 0; i < part->row_count; i++) {
-        const struct mig_envelope *envelope = &part->envelopes[i];
-        int result;
-
-        if (envelope->route != MIG_ROUTE_NODE || band_start(envelope->sequence_id) == last)
-            continue;
-        last = band_start(envelope->sequence_id);
-        result = act(node, mig_kind_info(envelope->kind)->stored_originator, last, flag, err);
-        if (result != MIG_OK)
-            return result;
+        if (envelope->route == MIG_ROUTE_NODE && band_start(envelope->sequence_id) != *start) {
+            *start = band_start(envelope->sequence_id);
+            return true;
+        }
     }
-    return MIG_OK;
+    return false;
 }
 
-static int make_if_unknown(struct mig_node *node, uint32_t originator, int64_t start, bool *flag,
-                           struct mig_error *err)
+static uint32_t originator_of(const struct mig_part *part)
 {
-    (void) flag;
-    return is_known(node, originator, start) ? MIG_OK : make_band(node, originator, start, err);
+    return mig_kind_info(node_kind_of(part->table))->stored_originator;
 }
 
 int node_make_bands(struct mig_node *node, const struct mig_part *part, struct mig_error *err)
 {
-    return for_each_band(node, part, make_if_unknown, NULL, err);
+    int64_t start = -1;
+    size_t at = 0;
+    int result = MIG_OK;
+
+    while (result == MIG_OK && next_band(part, &at, &start))
+        if (!is_known(node, originator_of(part), start))
+            result = make_band(node, originator_of(part), start, err);
+    return result;
 }
 
-static int look_for_band(struct mig_node *node, uint32_t originator, int64_t start, bool *flag,
+static int look_for_band(struct mig_node *node, uint32_t originator, int64_t start, bool *ret_there,
                          struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
@@ -114,13 +110,21 @@ static int look_for_band(struct mig_node *node, uint32_t originator, int64_t sta
              originator, start, end, originator, start, end);
     result = mig_pg_query(node->pg, sql, NULL, 0, &answer, err);
     if (result == MIG_OK)
-        *flag = *flag && mig_pg_bool(&answer, 0, 0);
+        *ret_there = mig_pg_bool(&answer, 0, 0);
     return result;
 }
 
 int node_bands_there(struct mig_node *node, const struct mig_part *part, bool *ret_there,
                      struct mig_error *err)
 {
-    *ret_there = true;
-    return for_each_band(node, part, look_for_band, ret_there, err);
+    int64_t start = -1;
+    size_t at = 0;
+    bool there = true;
+    int result = MIG_OK;
+
+    while (result == MIG_OK && there && next_band(part, &at, &start))
+        result = look_for_band(node, originator_of(part), start, &there, err);
+    if (result == MIG_OK)
+        *ret_there = there;
+    return result;
 }

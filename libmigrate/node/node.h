@@ -56,8 +56,8 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
 int mig_node_run_finish(struct mig_node *node, const struct mig_run *run,
                         const struct mig_blockers *blockers, struct mig_error *err);
 
-/* Up to which id of a table's settled range the node has all parts of the run; INT64_MIN when it has
- * none. */
+/* Up to which id of a table's settled range the node has all parts of the run; INT64_MIN when it
+ * has none. */
 int mig_node_position(struct mig_node *node, const char *run, enum mig_table table,
                       int64_t *ret_last_id, struct mig_error *err);
 

@@ -1,168 +1,10 @@
-/* The check: opens both ends, walks every table once, and brings rows and questions together. */
+/* The check: walks every table once, the source's rows beside each node's, and puts the questions
+ * that a row alone doesn't answer. */
 #include "libmigrate/parity/parity_private.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define PAIRS_PER_SHARE 32
-
-/* ---- both ends ---------------------------------------------------------------------------- */
-
-static void release(struct parity_check *check)
-{
-    const unsigned threads = check->pool ? mig_pool_threads(check->pool) : 0;
-
-    for (size_t i = 0; i < check->node_count; i++) {
-        parity_stream_end(&check->nodes[i].stream);
-        parity_batch_free(&check->nodes[i].batch);
-        for (size_t kind = 0; kind < MIG_KIND_COUNT; kind++)
-            parity_letters_release(&check->nodes[i].letters[kind]);
-        mig_node_close(&check->nodes[i].reader);
-        mig_node_close(&check->nodes[i].asker);
-    }
-    free(check->nodes);
-    mig_source_close(&check->source);
-    mig_source_close(&check->source_asker);
-    for (unsigned i = 0; i < threads; i++) {
-        mig_arena_release(&check->scratch[i]);
-        mig_arena_release(&check->notes[i]);
-    }
-    free(check->scratch);
-    free(check->notes);
-    free(check->pairs);
-    mig_pool_free(&check->pool);
-    parity_terms_release(&check->terms);
-    mig_parity_report_release(&check->report);
-}
-
-static int no_such_node(const struct mig_manifest *manifest, const char *name,
-                        struct mig_error *err)
-{
-    char list[256] = "";
-    size_t used = 0;
-
-    for (size_t i = 0; i < manifest->node_count && used < sizeof list; i++)
-        used += (size_t) snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "",
-                                  manifest->nodes[i].name);
-    mig_fail(err, MIG_E_USAGE, "the manifest has no node '%s'", name);
-    return mig_hint(err, "its nodes: %s", list);
-}
-
-/* Marks the nodes to look at; the same name twice is one node. */
-static int select_nodes(const struct mig_manifest *manifest,
-                        const struct mig_parity_options *options, bool *selected,
-                        struct mig_error *err)
-{
-    for (size_t i = 0; i < manifest->node_count; i++)
-        selected[i] = options->node_count == 0;
-    for (size_t wanted = 0; wanted < options->node_count; wanted++) {
-        size_t i = 0;
-
-        while (i < manifest->node_count &&
-               strcmp(manifest->nodes[i].name, options->nodes[wanted]) != 0)
-            i++;
-        if (i == manifest->node_count)
-            return no_such_node(manifest, options->nodes[wanted], err);
-        selected[i] = true;
-    }
-    return MIG_OK;
-}
-
-struct ends {
-    struct mig_node **readers, **askers;
-    size_t count;
-};
-
-static void ends_release(struct ends *ends)
-{
-    for (size_t i = 0; i < ends->count; i++) {
-        mig_node_close(&ends->readers[i]);
-        mig_node_close(&ends->askers[i]);
-    }
-    free(ends->readers);
-    free(ends->askers);
-}
-
-static int open_nodes(const struct mig_manifest *manifest, const bool *selected,
-                      const struct mig_hooks *hooks, const struct mig_stop *stop, struct ends *ends,
-                      struct mig_error *err)
-{
-    int result = MIG_OK;
-
-    ends->readers = calloc(manifest->node_count, sizeof *ends->readers);
-    ends->askers = calloc(manifest->node_count, sizeof *ends->askers);
-    if (!ends->readers || !ends->askers)
-        return mig_fail(err, MIG_E_NOMEM, "cannot open the nodes: out of memory");
-    for (size_t i = 0; i < manifest->node_count && result == MIG_OK; i++) {
-        if (!selected[i])
-            continue;
-        result = mig_node_open(manifest, i, MIG_NODE_READ, hooks, stop, &ends->readers[ends->count],
-                               err);
-        /* What there was to say has been said by the first. */
-        if (result == MIG_OK)
-            result = mig_node_open(manifest, i, MIG_NODE_READ, NULL, stop,
-                                   &ends->askers[ends->count++], err);
-    }
-    return result;
-}
-
-static void free_flags(bool **flags)
-{
-    free(*flags);
-}
-
-static int open_ends(struct parity_check *check, const struct mig_manifest *manifest,
-                     const struct mig_parity_options *options, struct mig_error *err)
-{
-    mig_cleanup(free_flags) bool *selected = calloc(manifest->node_count, sizeof *selected);
-    mig_cleanup(ends_release) struct ends ends = {0};
-    int result;
-
-    if (!selected)
-        return mig_fail(err, MIG_E_NOMEM, "cannot open the nodes: out of memory");
-    if ((result = select_nodes(manifest, options, selected, err)) != MIG_OK ||
-        (result = mig_source_open(manifest, check->hooks, check->stop, &check->source, err)) !=
-            MIG_OK ||
-        (result = open_nodes(manifest, selected, check->hooks, check->stop, &ends, err)) !=
-            MIG_OK ||
-        (result = parity_terms_pin(&check->terms, manifest, options, ends.askers, ends.count,
-                                   check->hooks, err)) != MIG_OK)
-        return result;
-    check->nodes = calloc(ends.count, sizeof *check->nodes);
-    if (!check->nodes)
-        return mig_fail(err, MIG_E_NOMEM, "cannot open the nodes: out of memory");
-    if ((result = parity_report_begin(&check->report, &check->terms, ends.askers, ends.count,
-                                      err)) != MIG_OK)
-        return result;
-    for (size_t i = 0; i < ends.count; i++) {
-        check->nodes[i].reader = mig_take(ends.readers[i]);
-        check->nodes[i].asker = mig_take(ends.askers[i]);
-    }
-    check->node_count = ends.count;
-    return MIG_OK;
-}
-
-static int make_ready(struct parity_check *check, unsigned threads, struct mig_error *err)
-{
-    int result = mig_pool_open(threads, &check->pool, err);
-
-    if (result != MIG_OK)
-        return result;
-    threads = mig_pool_threads(check->pool);
-    check->scratch = calloc(threads, sizeof *check->scratch);
-    check->notes = calloc(threads, sizeof *check->notes);
-    if (!check->scratch || !check->notes)
-        return mig_fail(err, MIG_E_NOMEM, "cannot begin the check: out of memory");
-    for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
-        uint64_t rows = 0;
-
-        result = mig_source_estimate(check->source, (enum mig_table) table, &rows, err);
-        check->rows_total += rows;
-    }
-    return result;
-}
 
 /* ---- one part against one node -------------------------------------------------------------- */
 
@@ -222,7 +64,7 @@ static void count_outcome(struct mig_parity_sums *sums, const struct parity_pair
 static int collect_pair(struct parity_check *check, size_t node, enum mig_kind kind, bool settled,
                         const struct parity_pair *pair, struct mig_error *err)
 {
-    const int64_t id = pair->held ? pair->held->sequence_id : pair->planned->sequence_id;
+    const int64_t id = pair->planned ? pair->planned->sequence_id : pair->held->sequence_id;
     bool came = false;
     int result = MIG_OK;
 
@@ -279,7 +121,7 @@ static int check_node(struct parity_check *check, size_t at, enum mig_kind kind,
                       struct mig_error *err)
 {
     struct parity_node *node = &check->nodes[at];
-    struct parity_plan plan = {part->envelopes, part->row_count, 0};
+    struct parity_plan plan = {part->envelopes, check->known, part->row_count, 0};
     int64_t up_to;
     int result;
 
@@ -327,6 +169,19 @@ static int check_rows(struct parity_check *check, const struct mig_part *part,
     return parity_check_newest(check, part, err);
 }
 
+/* Begins to remember signers anew; with one node there is nobody to remember them for. */
+static int forget_signers(struct parity_check *check, const struct mig_part *part,
+                          struct mig_error *err)
+{
+    free(mig_take(check->known));
+    if (check->node_count < 2 || part->row_count == 0)
+        return MIG_OK;
+    check->known = calloc(part->row_count, sizeof *check->known);
+    return check->known ? MIG_OK
+                        : mig_fail(err, MIG_E_NOMEM, "cannot compare %zu rows: out of memory",
+                                   part->row_count);
+}
+
 static int check_part(struct parity_check *check, const struct parity_segment *segment,
                       struct mig_part *part, struct mig_error *err)
 {
@@ -337,6 +192,8 @@ static int check_part(struct parity_check *check, const struct parity_segment *s
         check->report.above_bound[k] += part->tally.kinds[k].counted;
     if (result == MIG_OK && segment->judged)
         result = check_rows(check, part, err);
+    if (result == MIG_OK)
+        result = forget_signers(check, part, err);
     for (size_t i = 0; i < check->node_count && kind != MIG_KIND_COUNT && result == MIG_OK; i++)
         result = check_node(check, i, kind, segment, part, err);
     check->rows_done += part->row_count;
@@ -408,15 +265,14 @@ int mig_parity_check(const struct mig_manifest *manifest, const struct mig_parit
                      const struct mig_hooks *hooks, const struct mig_stop *stop,
                      struct mig_parity_report *ret_report, struct mig_error *err)
 {
-    mig_cleanup(release) struct parity_check check = {
+    mig_cleanup(parity_check_end) struct parity_check check = {
         .hooks = hooks,
         .stop = stop,
         .list_limit = options->list_limit,
     };
     int result;
 
-    if ((result = open_ends(&check, manifest, options, err)) != MIG_OK ||
-        (result = make_ready(&check, options->threads, err)) != MIG_OK)
+    if ((result = parity_check_begin(&check, manifest, options, err)) != MIG_OK)
         return result;
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++)
         result = check_table(&check, (enum mig_table) table, err);

@@ -2,8 +2,6 @@
  * how each fact is called, where it stands, and how it is shown. */
 #include "libmigrate/parity/parity_private.h"
 
-#include "libmigrate/io/io.h"
-
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -93,8 +91,8 @@ static struct facts find(const struct parity_held *held)
         .target_originator = inner->target_originator,
         .retention_days = inner->retention_days,
         .payer = row->payer[0] ? row->payer : "nobody",
-        .payer_signer = held->payer_signer,
-        .originator_signer = held->originator_signer,
+        .payer_signer = held->signers.payer,
+        .originator_signer = held->signers.originator,
     };
 }
 

@@ -18,16 +18,36 @@ static void name_signer(const uint8_t digest[MIG_DIGEST_SIZE], struct mig_bytes 
         mig_address_format(&address, ret_text);
 }
 
-static void name_signers(struct parity_held *held)
+static void recover_signers(const struct mig_layers *layers, struct parity_signers *ret_signers)
 {
-    const struct mig_layers *layers = &held->layers;
     uint8_t digest[MIG_DIGEST_SIZE];
 
     mig_payer_digest(layers->payer_layer.target_originator, layers->payer_layer.client_envelope,
                      digest);
-    name_signer(digest, layers->payer_layer.signature, held->payer_signer);
+    name_signer(digest, layers->payer_layer.signature, ret_signers->payer);
     mig_originator_digest(layers->unsigned_envelope, digest);
-    name_signer(digest, layers->originator_signature, held->originator_signer);
+    name_signer(digest, layers->originator_signature, ret_signers->originator);
+}
+
+/* Recovering is nearly all that a comparison costs; the same bytes have the same signers. */
+static int name_signers(struct parity_held *held, struct parity_known *known, struct mig_error *err)
+{
+    uint8_t digest[MIG_SHA256_SIZE];
+    int result;
+
+    if (!known) {
+        recover_signers(&held->layers, &held->signers);
+        return MIG_OK;
+    }
+    if ((result = mig_sha256(&held->row->originator_envelope, 1, digest, err)) != MIG_OK)
+        return result;
+    if (!known->set || memcmp(known->digest, digest, sizeof digest) != 0) {
+        recover_signers(&held->layers, &known->signers);
+        memcpy(known->digest, digest, sizeof digest);
+        known->set = true;
+    }
+    held->signers = known->signers;
+    return MIG_OK;
 }
 
 /* Protobuf lets the same values be written in many ways, and lets unknown fields pass: only what
@@ -48,8 +68,8 @@ static int rewrite(struct parity_held *held, struct mig_arena *arena, struct mig
                                          arena, &held->rewritten, err);
 }
 
-int parity_held_read(const struct mig_node_row *row, struct mig_arena *arena,
-                     struct parity_held *ret_held, struct mig_error *err)
+int parity_held_read(const struct mig_node_row *row, struct parity_known *known,
+                     struct mig_arena *arena, struct parity_held *ret_held, struct mig_error *err)
 {
     struct parity_held held = {.row = row};
     struct mig_error trouble = MIG_ERROR_INIT;
@@ -63,11 +83,9 @@ int parity_held_read(const struct mig_node_row *row, struct mig_arena *arena,
     held.readable = row->has_envelope && result == MIG_OK;
     snprintf(held.trouble, sizeof held.trouble, "%.*s", (int) sizeof held.trouble - 1,
              trouble.message);
-    if (held.readable) {
-        name_signers(&held);
-        if ((result = rewrite(&held, arena, err)) != MIG_OK)
-            return result;
-    }
+    if (held.readable && ((result = name_signers(&held, known, err)) != MIG_OK ||
+                          (result = rewrite(&held, arena, err)) != MIG_OK))
+        return result;
     *ret_held = held;
     return MIG_OK;
 }

@@ -129,7 +129,7 @@ static int judge_held(const struct parity_terms *terms, enum mig_kind kind, bool
     struct mig_envelope expected = {0};
     struct parity_held held;
     bool pruned = false;
-    int result = parity_held_read(pair->held, scratch, &held, err);
+    int result = parity_held_read(pair->held, pair->known, scratch, &held, err);
 
     if (result == MIG_OK && pair->planned)
         expected = *pair->planned;

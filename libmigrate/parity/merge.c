@@ -31,6 +31,10 @@ size_t parity_pair_up(struct parity_plan *plan, struct parity_batch *batch, int6
             planned = NULL;
         plan->next += planned != NULL;
         batch->next += held != NULL;
-        pairs[count++] = (struct parity_pair){.planned = planned, .held = held};
+        pairs[count++] = (struct parity_pair){
+            .planned = planned,
+            .held = held,
+            .known = planned && plan->known ? &plan->known[planned - plan->envelopes] : NULL,
+        };
     }
 }

@@ -2,6 +2,7 @@
 #ifndef MIG_PARITY_PRIVATE_H
 #define MIG_PARITY_PRIVATE_H
 
+#include "libmigrate/io/io.h"
 #include "libmigrate/node/node.h"
 #include "libmigrate/parity/parity.h"
 #include "libmigrate/source/source.h"
@@ -53,20 +54,33 @@ int parity_show_digest(struct mig_bytes bytes, char text[PARITY_SIDE_SIZE], stru
 
 /* ---- held: a node's row taken apart --------------------------------------------------------- */
 
+/* Addresses, or what there is instead. */
+struct parity_signers {
+    char payer[MIG_ADDRESS_TEXT_SIZE], originator[MIG_ADDRESS_TEXT_SIZE];
+};
+
+/* Whose signatures an envelope's are, once somebody has found out: other nodes mostly hold the same
+ * bytes. Starts as all zero. */
+struct parity_known {
+    bool set;
+    uint8_t digest[MIG_SHA256_SIZE]; /* of the whole envelope */
+    struct parity_signers signers;
+};
+
 struct parity_held {
     const struct mig_node_row *row;
     bool readable;                  /* false: no envelope, or one that can't be read */
     char trouble[PARITY_SIDE_SIZE]; /* why it can't */
     struct mig_layers layers;
-    char payer_signer[MIG_ADDRESS_TEXT_SIZE]; /* addresses, or what there is instead */
-    char originator_signer[MIG_ADDRESS_TEXT_SIZE];
+    struct parity_signers signers;
     struct mig_bytes rewritten; /* the envelope as its layers ought to be written; empty when
                                    signatures are missing */
 };
 
-/* Parses, recovers, rewrites. What ret_held points to lies in arena. Errors: MIG_E_NOMEM. */
-int parity_held_read(const struct mig_node_row *row, struct mig_arena *arena,
-                     struct parity_held *ret_held, struct mig_error *err);
+/* Parses, recovers, rewrites. What ret_held points to lies in arena. known, if any, is believed and
+ * kept up. Errors: MIG_E_NOMEM. */
+int parity_held_read(const struct mig_node_row *row, struct parity_known *known,
+                     struct mig_arena *arena, struct parity_held *ret_held, struct mig_error *err);
 
 /* ---- compare -------------------------------------------------------------------------------- */
 
@@ -90,6 +104,7 @@ enum parity_outcome {
 struct parity_pair {
     const struct mig_envelope *planned; /* what became of the source's row, or NULL */
     const struct mig_node_row *held;    /* the node's row, or NULL */
+    struct parity_known *known;         /* of the source's row, or NULL */
     enum parity_outcome outcome;
     struct parity_note *notes;
 };
@@ -105,6 +120,7 @@ struct parity_batch {
 /* The source's side: envelopes of a transformed part, and how far they are dealt with. */
 struct parity_plan {
     const struct mig_envelope *envelopes;
+    struct parity_known *known; /* one an envelope, or NULL */
     size_t count, next;
 };
 
@@ -193,11 +209,18 @@ struct parity_check {
     struct mig_pool *pool;
     struct parity_pair *pairs;
     size_t pair_capacity;
+    struct parity_known *known;        /* of the part in hand; NULL when there is one node only */
     struct mig_arena *scratch, *notes; /* one a worker */
     struct mig_parity_report report;
     size_t list_limit;
     uint64_t rows_done, rows_total;
 };
+
+/* ends.c: connects, pins the terms and makes ready; ends it, wherever it stands. check has its
+ * hooks, stop and list_limit, all else zero, and must not move in memory. */
+int parity_check_begin(struct parity_check *check, const struct mig_manifest *manifest,
+                       const struct mig_parity_options *options, struct mig_error *err);
+void parity_check_end(struct parity_check *check);
 
 /* ---- questions asked in between ------------------------------------------------------------- */
 

@@ -1,5 +1,11 @@
 -- The migration's own books on a node, level 1. Written in the transactions of the rows they speak of.
-CREATE SCHEMA IF NOT EXISTS xmtp_migrate;
+-- A role as of node_role.sql has the schema, but not the right to make one, which IF NOT EXISTS asks
+-- for all the same.
+DO $$ BEGIN
+    IF to_regnamespace('xmtp_migrate') IS NULL THEN
+        CREATE SCHEMA xmtp_migrate;
+    END IF;
+END $$;
 
 CREATE TABLE xmtp_migrate.versions (
     version integer PRIMARY KEY,

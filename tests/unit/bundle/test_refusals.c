@@ -388,8 +388,8 @@ Test(refusals, a_tar_that_is_cut_off_names_the_part)
 Test(refusals, a_bundle_that_changes_after_it_was_verified_is_found)
 {
     static const char *const changes[] = {
-        "cp d/" NODES_2 " d/" NODES_1,
-        "rm d/" NODES_1,
+        ("cp d/" NODES_2 " d/" NODES_1),
+        ("rm d/" NODES_1),
         "printf x >> d/index.json",
     };
 

@@ -108,7 +108,7 @@ static void judge(struct fixture *fixture, const struct mig_envelope *planned,
 {
     struct mig_error err = MIG_ERROR_INIT;
 
-    fixture->pair = (struct parity_pair){.planned = planned, .held = held};
+    fixture->pair = (struct parity_pair){.planned = planned, .held = held, .known = fixture->known};
     cr_assert_eq(parity_judge(&fixture->terms, MIG_KIND_GROUP_MESSAGES, required, &fixture->scratch,
                               &fixture->notes, &fixture->pair, &err),
                  MIG_OK, "%s", err.message);

@@ -166,6 +166,25 @@ Test(judge, finds_bytes_that_no_layer_knows)
     assert_notes("encoding/envelope");
 }
 
+Test(judge, believes_known_signers_for_the_same_bytes_only)
+{
+    struct parity_known known = {0};
+    struct mig_layers layers;
+
+    f.known = &known;
+    fixture_judge(&f);
+    assert_notes("");
+    cr_assert(known.set);
+    strcpy(known.signers.payer, "somebody");
+    fixture_judge(&f);
+    assert_notes("payer_signer/envelope");
+
+    layers = fixture_layers(&f);
+    fixture_rebuild(&f, &layers, f.payer, f.other);
+    fixture_judge(&f);
+    assert_notes("originator_signer/envelope");
+}
+
 Test(judge, finds_meta_without_blob_and_still_compares_meta)
 {
     f.held.has_envelope = false;

@@ -23,7 +23,7 @@ static void fill(struct sides *sides, const int64_t *planned, size_t planned_cou
         sides->envelopes[i].sequence_id = planned[i];
     for (size_t i = 0; i < held_count; i++)
         sides->rows[i].sequence_id = held[i];
-    sides->plan = (struct parity_plan){sides->envelopes, planned_count, 0};
+    sides->plan = (struct parity_plan){sides->envelopes, NULL, planned_count, 0};
     sides->batch = (struct parity_batch){.rows = sides->rows, .count = held_count};
 }
 

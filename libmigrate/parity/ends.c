@@ -1,0 +1,169 @@
+/* Both ends of a check: the source, the nodes that were asked for, and what works between them. */
+#include "libmigrate/parity/parity_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void parity_check_end(struct parity_check *check)
+{
+    const unsigned threads = check->pool ? mig_pool_threads(check->pool) : 0;
+
+    for (size_t i = 0; i < check->node_count; i++) {
+        parity_stream_end(&check->nodes[i].stream);
+        parity_batch_free(&check->nodes[i].batch);
+        for (size_t kind = 0; kind < MIG_KIND_COUNT; kind++)
+            parity_letters_release(&check->nodes[i].letters[kind]);
+        mig_node_close(&check->nodes[i].reader);
+        mig_node_close(&check->nodes[i].asker);
+    }
+    free(check->nodes);
+    mig_source_close(&check->source);
+    mig_source_close(&check->source_asker);
+    for (unsigned i = 0; i < threads; i++) {
+        mig_arena_release(&check->scratch[i]);
+        mig_arena_release(&check->notes[i]);
+    }
+    free(check->scratch);
+    free(check->notes);
+    free(check->pairs);
+    free(check->known);
+    mig_pool_free(&check->pool);
+    parity_terms_release(&check->terms);
+    mig_parity_report_release(&check->report);
+}
+
+static int no_such_node(const struct mig_manifest *manifest, const char *name,
+                        struct mig_error *err)
+{
+    char list[256] = "";
+    size_t used = 0;
+
+    for (size_t i = 0; i < manifest->node_count && used < sizeof list; i++)
+        used += (size_t) snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "",
+                                  manifest->nodes[i].name);
+    mig_fail(err, MIG_E_USAGE, "the manifest has no node '%s'", name);
+    return mig_hint(err, "its nodes: %s", list);
+}
+
+/* Marks the nodes to look at; the same name twice is one node. */
+static int select_nodes(const struct mig_manifest *manifest,
+                        const struct mig_parity_options *options, bool *selected,
+                        struct mig_error *err)
+{
+    for (size_t i = 0; i < manifest->node_count; i++)
+        selected[i] = options->node_count == 0;
+    for (size_t wanted = 0; wanted < options->node_count; wanted++) {
+        size_t i = 0;
+
+        while (i < manifest->node_count &&
+               strcmp(manifest->nodes[i].name, options->nodes[wanted]) != 0)
+            i++;
+        if (i == manifest->node_count)
+            return no_such_node(manifest, options->nodes[wanted], err);
+        selected[i] = true;
+    }
+    return MIG_OK;
+}
+
+struct ends {
+    struct mig_node **readers, **askers;
+    size_t count;
+};
+
+static void ends_release(struct ends *ends)
+{
+    for (size_t i = 0; i < ends->count; i++) {
+        mig_node_close(&ends->readers[i]);
+        mig_node_close(&ends->askers[i]);
+    }
+    free(ends->readers);
+    free(ends->askers);
+}
+
+static int open_nodes(const struct mig_manifest *manifest, const bool *selected,
+                      const struct mig_hooks *hooks, const struct mig_stop *stop, struct ends *ends,
+                      struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    ends->readers = calloc(manifest->node_count, sizeof *ends->readers);
+    ends->askers = calloc(manifest->node_count, sizeof *ends->askers);
+    if (!ends->readers || !ends->askers)
+        return mig_fail(err, MIG_E_NOMEM, "cannot open the nodes: out of memory");
+    for (size_t i = 0; i < manifest->node_count && result == MIG_OK; i++) {
+        if (!selected[i])
+            continue;
+        result = mig_node_open(manifest, i, MIG_NODE_READ, hooks, stop, &ends->readers[ends->count],
+                               err);
+        /* What there was to say has been said by the first. */
+        if (result == MIG_OK)
+            result = mig_node_open(manifest, i, MIG_NODE_READ, NULL, stop,
+                                   &ends->askers[ends->count++], err);
+    }
+    return result;
+}
+
+static void free_flags(bool **flags)
+{
+    free(*flags);
+}
+
+static int open_ends(struct parity_check *check, const struct mig_manifest *manifest,
+                     const struct mig_parity_options *options, struct mig_error *err)
+{
+    mig_cleanup(free_flags) bool *selected = calloc(manifest->node_count, sizeof *selected);
+    mig_cleanup(ends_release) struct ends ends = {0};
+    int result;
+
+    if (!selected)
+        return mig_fail(err, MIG_E_NOMEM, "cannot open the nodes: out of memory");
+    if ((result = select_nodes(manifest, options, selected, err)) != MIG_OK ||
+        (result = mig_source_open(manifest, check->hooks, check->stop, &check->source, err)) !=
+            MIG_OK ||
+        (result = open_nodes(manifest, selected, check->hooks, check->stop, &ends, err)) !=
+            MIG_OK ||
+        (result = parity_terms_pin(&check->terms, manifest, options, ends.askers, ends.count,
+                                   check->hooks, err)) != MIG_OK)
+        return result;
+    check->nodes = calloc(ends.count, sizeof *check->nodes);
+    if (!check->nodes)
+        return mig_fail(err, MIG_E_NOMEM, "cannot open the nodes: out of memory");
+    if ((result = parity_report_begin(&check->report, &check->terms, ends.askers, ends.count,
+                                      err)) != MIG_OK)
+        return result;
+    for (size_t i = 0; i < ends.count; i++) {
+        check->nodes[i].reader = mig_take(ends.readers[i]);
+        check->nodes[i].asker = mig_take(ends.askers[i]);
+    }
+    check->node_count = ends.count;
+    return MIG_OK;
+}
+
+static int make_ready(struct parity_check *check, unsigned threads, struct mig_error *err)
+{
+    int result = mig_pool_open(threads, &check->pool, err);
+
+    if (result != MIG_OK)
+        return result;
+    threads = mig_pool_threads(check->pool);
+    check->scratch = calloc(threads, sizeof *check->scratch);
+    check->notes = calloc(threads, sizeof *check->notes);
+    if (!check->scratch || !check->notes)
+        return mig_fail(err, MIG_E_NOMEM, "cannot begin the check: out of memory");
+    for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
+        uint64_t rows = 0;
+
+        result = mig_source_estimate(check->source, (enum mig_table) table, &rows, err);
+        check->rows_total += rows;
+    }
+    return result;
+}
+
+int parity_check_begin(struct parity_check *check, const struct mig_manifest *manifest,
+                       const struct mig_parity_options *options, struct mig_error *err)
+{
+    int result = open_ends(check, manifest, options, err);
+
+    return result == MIG_OK ? make_ready(check, options->threads, err) : result;
+}

@@ -1,0 +1,75 @@
+/* What can be said of a connection without a server: DSNs, nobody there, numbers on the wire. */
+#include "libmigrate/pg/pg.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+static int open_dsn(const char *dsn, const struct mig_stop *stop, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_close) struct mig_pg *pg = NULL;
+    const struct mig_pg_options options = {.subject = "node 'alpha'", .stop = stop};
+
+    return mig_pg_open(dsn, &options, &pg, err);
+}
+
+Test(pg, refuses_what_is_no_dsn_without_quoting_it)
+{
+    struct mig_error err = MIG_ERROR_INIT;
+
+    cr_assert_eq(open_dsn("host=localhost password=hunter2 nonsense", NULL, &err), MIG_E_USAGE);
+    cr_assert_null(strstr(err.message, "hunter2"));
+    cr_assert_not_null(strstr(err.message, "node 'alpha'"));
+}
+
+Test(pg, calls_a_server_that_is_not_there_temporary_and_names_place_and_subject)
+{
+    struct mig_error err = MIG_ERROR_INIT;
+
+    cr_assert_eq(open_dsn("host=127.0.0.1 port=1 dbname=d password=hunter2", NULL, &err),
+                 MIG_E_TEMPORARY);
+    cr_assert_not_null(strstr(err.message, "node 'alpha' (127.0.0.1:1/d)"));
+    cr_assert_null(strstr(err.message, "hunter2"));
+    cr_assert_neq(err.hint[0], '\0');
+}
+
+Test(pg, hears_a_wish_to_stop_before_it_connects)
+{
+    struct mig_stop stop = {.requested = true};
+    struct mig_error err = MIG_ERROR_INIT;
+
+    cr_assert_eq(open_dsn("host=192.0.2.1 port=5432 dbname=d", &stop, &err), MIG_E_CANCELLED);
+}
+
+static int read_number(const uint8_t *bytes, size_t size, size_t wanted, int64_t *ret_number)
+{
+    const struct mig_pg_field field = {.bytes = {bytes, size}};
+
+    return mig_pg_read_int(&field, wanted, ret_number, NULL);
+}
+
+Test(pg, reads_numbers_of_every_size_with_their_sign)
+{
+    static const uint8_t lowest[] = {0x80, 0, 0, 0, 0, 0, 0, 0}, minus_two[] = {0xff, 0xfe};
+    static const uint8_t highest[] = {0x7f, 0xff, 0xff, 0xff}, one[] = {1};
+    int64_t number;
+
+    cr_assert_eq(read_number(lowest, 8, 8, &number), MIG_OK);
+    cr_assert_eq(number, INT64_MIN);
+    cr_assert_eq(read_number(minus_two, 2, 2, &number), MIG_OK);
+    cr_assert_eq(number, -2);
+    cr_assert_eq(read_number(highest, 4, 4, &number), MIG_OK);
+    cr_assert_eq(number, INT32_MAX);
+    cr_assert_eq(read_number(one, 1, 1, &number), MIG_OK);
+    cr_assert_eq(number, 1);
+}
+
+Test(pg, refuses_a_number_of_another_size)
+{
+    static const uint8_t bytes[16] = {0};
+    int64_t number = 7;
+
+    for (size_t size = 0; size <= sizeof bytes; size++)
+        if (size != 8)
+            cr_assert_eq(read_number(bytes, size, 8, &number), MIG_E_CORRUPT);
+    cr_assert_eq(number, 7, "an output is untouched on failure");
+}

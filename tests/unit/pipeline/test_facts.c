@@ -1,0 +1,114 @@
+/* What is pinned for a run, and what does not fit it. */
+#include "libmigrate/pipeline/pipeline_private.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEY_ONE "0101010101010101010101010101010101010101010101010101010101010101"
+#define KEY_TWO "0202020202020202020202020202020202020202020202020202020202020202"
+
+static struct mig_manifest *manifest_of(const char *network, const char *profile, int storage_fee)
+{
+    struct mig_manifest *manifest = NULL;
+    struct mig_error err = MIG_ERROR_INIT;
+    char text[2048];
+
+    snprintf(text, sizeof text,
+             "{\"schema\":\"xmtp-migrate/manifest/1\",\"network\":\"%s\","
+             "\"source\":{\"dsn\":\"env:V3\"},"
+             "\"nodes\":[{\"name\":\"alpha\",\"node_id\":100,\"dsn\":\"env:A\"}],"
+             "\"keys\":{\"payer\":\"env:P\",\"originator\":\"env:O\"},"
+             "\"policy\":{\"profile\":\"%s\"},"
+             "\"rates\":[{\"start\":\"2025-01-01T00:00:00Z\",\"message_fee\":1,"
+             "\"storage_fee\":%d}]}",
+             network, profile, storage_fee);
+    cr_assert_eq(mig_manifest_parse(mig_bytes_of_text(text), "m.json", &manifest, NULL, &err),
+                 MIG_OK, "%s", err.message);
+    return manifest;
+}
+
+static struct pipeline_keys keys_of(const char *payer, const char *originator)
+{
+    struct pipeline_keys keys = {0};
+
+    cr_assert_eq(mig_signer_open(payer, strlen(payer), &keys.payer, NULL), MIG_OK);
+    cr_assert_eq(mig_signer_open(originator, strlen(originator), &keys.originator, NULL), MIG_OK);
+    return keys;
+}
+
+/* Facts of one manifest and keys held against another. */
+static int check(const char *network, const char *profile, int fee, const char *payer,
+                 const char *originator, struct mig_error *err)
+{
+    mig_cleanup(mig_manifest_free) struct mig_manifest *made = manifest_of("local", "correct", 2);
+    mig_cleanup(mig_manifest_free) struct mig_manifest *mine = manifest_of(network, profile, fee);
+    mig_cleanup(pipeline_keys_release) struct pipeline_keys made_keys = keys_of(KEY_ONE, KEY_TWO);
+    mig_cleanup(pipeline_keys_release) struct pipeline_keys my_keys = keys_of(payer, originator);
+    struct mig_bundle_facts facts;
+
+    cr_assert_eq(pipeline_facts(made, 5, &made_keys, &facts, NULL), MIG_OK);
+    return pipeline_check_facts(mine, &my_keys, &facts, "rows.tar", err);
+}
+
+Test(facts, that_are_the_same_fit)
+{
+    cr_assert_eq(check("local", "correct", 2, KEY_ONE, KEY_TWO, NULL), MIG_OK);
+}
+
+Test(facts, that_differ_are_refused_with_what_differs)
+{
+    const struct {
+        const char *network, *profile;
+        int fee;
+        const char *payer, *originator, *word;
+    } cases[] = {
+        {"mainnet", "correct", 2, KEY_ONE, KEY_TWO, "network"},
+        {"local", "xmtpd", 2, KEY_ONE, KEY_TWO, "profile"},
+        {"local", "correct", 3, KEY_ONE, KEY_TWO, "rates"},
+        {"local", "correct", 2, KEY_TWO, KEY_TWO, "payer"},
+        {"local", "correct", 2, KEY_ONE, KEY_ONE, "originator"},
+    };
+
+    for (size_t i = 0; i < mig_count_of(cases); i++) {
+        struct mig_error err = MIG_ERROR_INIT;
+
+        cr_assert_eq(check(cases[i].network, cases[i].profile, cases[i].fee, cases[i].payer,
+                           cases[i].originator, &err),
+                     MIG_E_REFUSED, "%s", cases[i].word);
+        cr_assert_not_null(strstr(err.message, cases[i].word), "%s", err.message);
+        cr_assert_not_null(strstr(err.message, "rows.tar"));
+    }
+}
+
+static void digest_of(const char *const *payloads, size_t count, char digest[65])
+{
+    mig_cleanup(mig_part_free) struct mig_part *part = NULL;
+
+    cr_assert_eq(mig_part_new(MIG_TABLE_INBOX_LOG, 1, &part, NULL), MIG_OK);
+    part->envelopes = calloc(count + 1, sizeof *part->envelopes);
+    for (size_t i = 0; i < count; i++) {
+        struct mig_row *row;
+
+        cr_assert_eq(mig_part_add_row(part, &row, NULL), MIG_OK);
+        part->envelopes[i] =
+            (struct mig_envelope){.route = MIG_ROUTE_CHAIN,
+                                  .sequence_id = (int64_t) i + 1,
+                                  .client_envelope = mig_bytes_of_text(payloads[i])};
+    }
+    cr_assert_eq(pipeline_chain_digest(part, digest, NULL), MIG_OK);
+}
+
+Test(facts, the_digest_of_chain_rows_tells_order_and_cuts_apart)
+{
+    char a[65], b[65], c[65], none[65];
+
+    digest_of((const char *const[]){"ab", "c"}, 2, a);
+    digest_of((const char *const[]){"c", "ab"}, 2, b);
+    digest_of((const char *const[]){"a", "bc"}, 2, c);
+    digest_of(NULL, 0, none);
+    cr_assert_str_neq(a, b);
+    cr_assert_str_neq(a, c);
+    cr_assert_str_eq(none, "");
+}
