@@ -18,6 +18,7 @@
  * for_chain, where of the last two one is 0. */
 struct mig_kind_tally {
     uint64_t counted, expired, rejected, for_nodes, for_chain;
+    uint64_t expired_early; /* of the expired: V3 itself would still answer them */
 };
 struct mig_tally {
     struct mig_kind_tally kinds[MIG_KIND_COUNT];

@@ -15,6 +15,7 @@ static const struct {
     {"rejected", offsetof(struct mig_kind_tally, rejected)},
     {"for_nodes", offsetof(struct mig_kind_tally, for_nodes)},
     {"for_chain", offsetof(struct mig_kind_tally, for_chain)},
+    {"expired_early", offsetof(struct mig_kind_tally, expired_early)},
 };
 
 static const char *kind_name(size_t kind)
@@ -70,6 +71,7 @@ void mig_tally_envelope(struct mig_tally *tally, const struct mig_envelope *enve
 
     kind->counted++;
     kind->expired += envelope->route == MIG_ROUTE_EXPIRED;
+    kind->expired_early += envelope->route == MIG_ROUTE_EXPIRED && envelope->expired_early;
     kind->for_nodes += envelope->route == MIG_ROUTE_NODE;
     kind->for_chain += envelope->route == MIG_ROUTE_CHAIN;
     if (envelope->route == MIG_ROUTE_REJECTED) {
@@ -234,7 +236,8 @@ static bool kind_closes(const struct mig_kind_tally *kind, enum mig_route route)
 {
     uint64_t sum;
 
-    if ((route == MIG_ROUTE_NODE ? kind->for_chain : kind->for_nodes) != 0)
+    if ((route == MIG_ROUTE_NODE ? kind->for_chain : kind->for_nodes) != 0 ||
+        kind->expired_early > kind->expired)
         return false;
     return !__builtin_add_overflow(kind->expired, kind->rejected, &sum) &&
            !__builtin_add_overflow(sum, kind->for_nodes, &sum) &&

@@ -133,7 +133,7 @@ static int add_kind(struct counts *counts, enum mig_kind kind, const struct mig_
     } states[] = {
         {"counted", tally->counted},     {"expired", tally->expired},
         {"rejected", tally->rejected},   {"for_nodes", tally->for_nodes},
-        {"for_chain", tally->for_chain},
+        {"for_chain", tally->for_chain}, {"expired_early", tally->expired_early},
     };
     int result = MIG_OK;
 

@@ -61,8 +61,8 @@ static int store_rejected(struct mig_node *node, const struct mig_part *part, co
                         "node '%s': %" PRIu64 " dead letters arrived of %" PRIu64,
                         node->entry->name, arrived, letters);
     return mig_pg_exec(node->pg,
-                       "SELECT count(insert_migration_dead_letter_box(kind, seq, payload, reason,"
-                       " retryable)) FROM mig_stage_letters",
+                       "SELECT count(*) FROM mig_stage_letters s, insert_migration_dead_letter_box("
+                       "s.kind, s.seq, s.payload, s.reason, s.retryable)",
                        err);
 }
 

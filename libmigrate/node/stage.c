@@ -104,6 +104,7 @@ static int sort_held(struct mig_node *node, const struct mig_part *part,
                      const struct mig_pg_result *answer, bool *conflicts, struct held *held,
                      struct mig_error *err)
 {
+    int64_t first = 0;
     int result = MIG_OK;
 
     for (int row = 0; row < answer->rows && result == MIG_OK; row++) {
@@ -112,11 +113,8 @@ static int sort_held(struct mig_node *node, const struct mig_part *part,
 
         result = add_id(&held->ids, id, err);
         if (!same) {
-            held->conflicts++;
             conflicts[index_of(part, id)] = true;
-            mig_log(node->hooks, MIG_LOG_WARN,
-                    "node '%s': %s %" PRId64 " is there with other bytes: kept as it is",
-                    node->entry->name, mig_kind_info(node_kind_of(part->table))->name, id);
+            first = held->conflicts++ == 0 || id < first ? id : first;
         } else if (has_blob) {
             held->same++;
         } else {
@@ -125,6 +123,13 @@ static int sort_held(struct mig_node *node, const struct mig_part *part,
                 result = add_id(&held->half, id, err);
         }
     }
+    if (held->conflicts > 0)
+        mig_log(node->hooks, MIG_LOG_WARN,
+                "node '%s': %" PRIu64
+                " rows of %s are there with other bytes, the first is %" PRId64
+                ": kept as they are, see xmtp-migrate rejected list",
+                node->entry->name, held->conflicts, mig_kind_info(node_kind_of(part->table))->name,
+                first);
     if (result == MIG_OK && held->ids.size > 0)
         result = mig_buffer_append(&held->ids, "}", 2, err);
     if (result == MIG_OK && held->half.size > 0)

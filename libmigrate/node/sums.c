@@ -17,6 +17,7 @@ static uint64_t *kind_state(struct mig_node_sums *sums, enum mig_kind kind, cons
         {"expired", &tally->expired},
         {"rejected", &tally->rejected},
         {"for_nodes", &tally->for_nodes},
+        {"expired_early", &tally->expired_early},
         {"for_chain", &tally->for_chain},
         {"loaded", &sums->loaded[kind]},
         {"already_there", &sums->already_there[kind]},

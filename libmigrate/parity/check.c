@@ -182,6 +182,21 @@ static int forget_signers(struct parity_check *check, const struct mig_part *par
                                    part->row_count);
 }
 
+static void report_progress(const struct parity_check *check, enum mig_table table)
+{
+    struct mig_progress progress = {
+        .stage = "parity",
+        .subject = mig_table_info(table)->name,
+        .done = check->rows_done,
+        .total = check->rows_total,
+        .waiting = "",
+    };
+
+    for (size_t kind = 0; kind < MIG_KIND_COUNT; kind++)
+        progress.rejected += check->report.tally.kinds[kind].rejected;
+    mig_report_progress(check->hooks, &progress);
+}
+
 static int check_part(struct parity_check *check, const struct parity_segment *segment,
                       struct mig_part *part, struct mig_error *err)
 {
@@ -197,14 +212,7 @@ static int check_part(struct parity_check *check, const struct parity_segment *s
     for (size_t i = 0; i < check->node_count && kind != MIG_KIND_COUNT && result == MIG_OK; i++)
         result = check_node(check, i, kind, segment, part, err);
     check->rows_done += part->row_count;
-    mig_report_progress(check->hooks, &(struct mig_progress){
-                                          .stage = "parity",
-                                          .subject = mig_table_info(part->table)->name,
-                                          .done = check->rows_done,
-                                          .total = check->rows_total,
-                                          .rejected = check->report.difference_count,
-                                          .waiting = "",
-                                      });
+    report_progress(check, part->table);
     return result;
 }
 

@@ -126,7 +126,7 @@ static int open_ends(struct parity_check *check, const struct mig_manifest *mani
         (result = parity_terms_pin(&check->terms, manifest, options, ends.askers, ends.count,
                                    check->hooks, err)) != MIG_OK)
         return result;
-    check->nodes = calloc(ends.count, sizeof *check->nodes);
+    check->nodes = calloc(manifest->node_count, sizeof *check->nodes);
     if (!check->nodes)
         return mig_fail(err, MIG_E_NOMEM, "cannot open the nodes: out of memory");
     if ((result = parity_report_begin(&check->report, &check->terms, ends.askers, ends.count,

@@ -34,6 +34,8 @@ static struct json_object *kind_to_json(const struct mig_account *account, int k
     add_number(object, "counted", tally->counted);
     if (info->expires)
         add_number(object, "expired", tally->expired);
+    if (tally->expired_early > 0)
+        add_number(object, "expired_early", tally->expired_early);
     add_number(object, "rejected", tally->rejected);
     add_number(object, "waived", account->waived[kind]);
     if (info->route == MIG_ROUTE_NODE) {

@@ -21,8 +21,10 @@ static void drop_expired(const struct mig_policy *policy, int64_t as_of_ns, stru
 
         mig_source_standing(policy, as_of_ns, &part->rows[i], &standing);
         if (standing.expired)
-            mig_tally_envelope(&part->tally, &(struct mig_envelope){.kind = standing.kind,
-                                                                    .route = MIG_ROUTE_EXPIRED});
+            mig_tally_envelope(&part->tally,
+                               &(struct mig_envelope){.kind = standing.kind,
+                                                      .expired_early = standing.expired_early,
+                                                      .route = MIG_ROUTE_EXPIRED});
         else
             part->rows[kept++] = part->rows[i];
     }

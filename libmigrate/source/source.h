@@ -17,8 +17,9 @@ struct mig_standing {
     bool kind_told;    /* false: neither the MLS bytes nor is_commit tell; kind is group_messages */
     uint32_t findings; /* 1u << enum mig_finding */
     bool expired;      /* by the policy at as_of; never when the policy keeps expired rows */
-    bool since_known;  /* false: the row's time does not fit 64 bits of nanoseconds */
-    int64_t since_ns;  /* what time counts from: creation, or when a key package became current */
+    bool expired_early; /* expired, though V3 keeps such rows for longer (source_retention_days) */
+    bool since_known;   /* false: the row's time does not fit 64 bits of nanoseconds */
+    int64_t since_ns;   /* what time counts from: creation, or when a key package became current */
 };
 
 /* Tells commit from message by the MLS bytes (by the column first under profile xmtpd), and judges

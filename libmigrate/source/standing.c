@@ -46,18 +46,16 @@ static void judge_time(const struct mig_policy *policy, const struct mig_row *ro
         standing->since_ns = current->number;
 }
 
-static bool is_expired(const struct mig_policy *policy, int64_t as_of_ns, const struct mig_row *row,
+/* Whether days after the row's time as_of has come. Of a time that 64 bits can't hold, the sign
+ * tells. */
+static bool has_passed(uint32_t days, int64_t as_of_ns, const struct mig_row *row,
                        const struct mig_standing *standing)
 {
     __extension__ typedef __int128 wide;
 
-    if (policy->keep_expired || !mig_kind_info(standing->kind)->expires)
-        return false;
     if (!standing->since_known)
         return row->values[mig_table_info(row->table)->created_column].number < 0;
-    return (wide) standing->since_ns +
-               (wide) policy->retention_days[standing->kind] * MIG_NS_PER_DAY <=
-           as_of_ns;
+    return (wide) standing->since_ns + (wide) days * MIG_NS_PER_DAY <= as_of_ns;
 }
 
 void mig_source_standing(const struct mig_policy *policy, int64_t as_of_ns,
@@ -68,6 +66,10 @@ void mig_source_standing(const struct mig_policy *policy, int64_t as_of_ns,
     if (row->table == MIG_TABLE_GROUP_MESSAGES)
         judge_group_message(policy, row, &standing);
     judge_time(policy, row, &standing);
-    standing.expired = is_expired(policy, as_of_ns, row, &standing);
+    standing.expired = !policy->keep_expired && mig_kind_info(standing.kind)->expires &&
+                       has_passed(policy->retention_days[standing.kind], as_of_ns, row, &standing);
+    standing.expired_early =
+        standing.expired &&
+        !has_passed(policy->source_retention_days[standing.kind], as_of_ns, row, &standing);
     *ret_standing = standing;
 }

@@ -211,6 +211,7 @@ static int transform_row(const struct mig_transform *transform, const struct mig
     envelope.route = standing.expired ? MIG_ROUTE_EXPIRED : mig_kind_info(envelope.kind)->route;
     if (envelope.route == MIG_ROUTE_EXPIRED) {
         envelope.findings = 0;
+        envelope.expired_early = standing.expired_early;
         *ret_envelope = envelope;
         return MIG_OK;
     }

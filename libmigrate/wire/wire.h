@@ -186,7 +186,7 @@ const char *mig_finding_name(enum mig_finding finding);
  * What became of one row. Which members count depends on route:
  *   NODE      all but reason; payer_envelope and client_envelope lie inside originator_envelope
  *   CHAIN     topic, client_envelope
- *   EXPIRED   kind
+ *   EXPIRED   kind, expired_early
  *   REJECTED  reason
  */
 struct mig_envelope {
@@ -194,7 +194,8 @@ struct mig_envelope {
     enum mig_kind kind;
     enum mig_route route;
     enum mig_reason reason;
-    uint32_t findings; /* 1u << enum mig_finding */
+    uint32_t findings;  /* 1u << enum mig_finding */
+    bool expired_early; /* EXPIRED by the policy while V3 itself still answers the row */
     int64_t sequence_id;
     struct mig_bytes topic;
     struct mig_bytes client_envelope;

@@ -41,6 +41,20 @@ static int add_kind(struct mig_buffer *text, const struct mig_account *account, 
     return result;
 }
 
+static int add_early(struct mig_buffer *text, const struct mig_account *account,
+                     struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
+        if (account->tally.kinds[kind].expired_early > 0)
+            result = mig_buffer_print(
+                text, err, "expired early: %s %" PRIu64 " (users can still read them on V3)\n",
+                mig_kind_info((enum mig_kind) kind)->name,
+                account->tally.kinds[kind].expired_early);
+    return result;
+}
+
 static int add_names(struct mig_buffer *text, const struct mig_account *account,
                      struct mig_error *err)
 {
@@ -89,6 +103,8 @@ static int describe(struct mig_buffer *text, const struct mig_account *account,
         result = add_kind(text, account, (enum mig_kind) kind, err);
     if (result == MIG_OK)
         result = mig_buffer_print(text, err, "\n");
+    if (result == MIG_OK)
+        result = add_early(text, account, err);
     if (result == MIG_OK)
         result = add_names(text, account, err);
     if (result == MIG_OK)
