@@ -89,7 +89,12 @@ struct mig_blockers {
 };
 int mig_blockers_add(struct mig_blockers *blockers, const char *subject, const char *what,
                      const char *remedy, struct mig_error *err);
+/* Adds copies of more's. */
+int mig_blockers_append(struct mig_blockers *blockers, const struct mig_blockers *more,
+                        struct mig_error *err);
 void mig_blockers_release(struct mig_blockers *blockers);
+/* An array of objects with subject, what and remedy; a json-c object that the caller puts. */
+struct json_object *mig_blockers_to_json(const struct mig_blockers *blockers);
 
 /* Writes a bundle to path: a folder, a file whose name ends in ".tar", or "-" for a tar stream on
  * standard output. An existing bundle is not overwritten; an unfinished one in a folder is.

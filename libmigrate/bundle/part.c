@@ -57,38 +57,3 @@ size_t mig_part_bytes(const struct mig_part *part)
     return sizeof *part + part->arena.used_bytes + part->row_capacity * sizeof *part->rows +
            envelopes * sizeof *part->envelopes;
 }
-
-static void free_blocker(struct mig_blocker *blocker)
-{
-    mig_free_text(&blocker->subject);
-    mig_free_text(&blocker->what);
-    mig_free_text(&blocker->remedy);
-}
-
-int mig_blockers_add(struct mig_blockers *blockers, const char *subject, const char *what,
-                     const char *remedy, struct mig_error *err)
-{
-    struct mig_blocker blocker = {strdup(subject), strdup(what), strdup(remedy)};
-    const size_t count = blockers->count;
-    struct mig_blocker *items = blockers->items;
-
-    /* Doubles at powers of two: the count alone tells when there is no room. */
-    if ((count & (count - 1)) == 0)
-        items = reallocarray(items, count ? count * 2 : 1, sizeof *items);
-    if (items)
-        blockers->items = items;
-    if (!items || !blocker.subject || !blocker.what || !blocker.remedy) {
-        free_blocker(&blocker);
-        return mig_fail(err, MIG_E_NOMEM, "cannot list blocker '%s': out of memory", subject);
-    }
-    items[blockers->count++] = blocker;
-    return MIG_OK;
-}
-
-void mig_blockers_release(struct mig_blockers *blockers)
-{
-    for (size_t i = 0; i < blockers->count; i++)
-        free_blocker(&blockers->items[i]);
-    free(blockers->items);
-    *blockers = (struct mig_blockers){0};
-}

@@ -242,7 +242,11 @@ int mig_node_waive(struct mig_node *node, enum mig_kind kind, int64_t id, const 
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     char number[NODE_NUMBER_SIZE];
-    int result = mig_pg_query(
+    int result = node->has_books ? MIG_OK : node_lock(node, err);
+
+    if (result != MIG_OK)
+        return result;
+    result = mig_pg_query(
         node->pg,
         "INSERT INTO xmtp_migrate.waivers AS w (kind, sequence_id, rejected_for, reason, who)"
         " SELECT source_table, sequence_id, l.reason, $3, $4 FROM migration_dead_letter_box l"

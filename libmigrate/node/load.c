@@ -42,97 +42,6 @@ static int raise_tracker(struct mig_node *node, const struct mig_part *part, str
                         2, &answer, err);
 }
 
-/* Everything that belongs into the rows' transaction. *ret_again: leaves were gone, make them. */
-static int store(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
-                 const char *chain_digest, bool *conflicts, bool *ret_again,
-                 struct mig_load_result *counts, struct mig_error *err)
-{
-    bool there;
-    int result;
-
-    if ((result = mig_pg_exec(node->pg, "SELECT pg_advisory_xact_lock_shared(5)", err)) != MIG_OK ||
-        (result = node_bands_there(node, part, &there, err)) != MIG_OK)
-        return result;
-    *ret_again = !there;
-    if (!there)
-        return MIG_OK;
-    if ((result = node_store_envelopes(node, part, conflicts, counts, err)) != MIG_OK ||
-        (result = node_store_letters(node, part, conflicts, err)) != MIG_OK ||
-        (result = raise_tracker(node, part, err)) != MIG_OK)
-        return result;
-    return node_book_part(node, run, part, conflicts, chain_digest, counts, err);
-}
-
-static int attempt(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
-                   const char *chain_digest, bool *conflicts, bool *ret_again,
-                   struct mig_load_result *counts, struct mig_error *err)
-{
-    int result;
-
-    if ((result = node_make_bands(node, part, err)) != MIG_OK ||
-        (result = mig_pg_begin(node->pg, err)) != MIG_OK)
-        return result;
-    result = store(node, run, part, chain_digest, conflicts, ret_again, counts, err);
-    if (result == MIG_OK && !*ret_again)
-        result = mig_pg_commit(node->pg, err);
-    if (result != MIG_OK || *ret_again) {
-        mig_pg_rollback(node->pg);
-        node_forget_bands(node);
-        return result;
-    }
-    node->keeps_payer = node->payer_id != 0;
-    return MIG_OK;
-}
-
-static void free_flags(bool **flags)
-{
-    free(*flags);
-}
-
-int mig_node_load(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
-                  const char *chain_digest, struct mig_load_result *ret_result,
-                  struct mig_error *err)
-{
-    mig_cleanup(free_flags) bool *conflicts = NULL;
-    struct mig_load_result counts = {0};
-    bool booked = false, again = true;
-    int result;
-
-    if ((result = mig_stop_check(node->stop, err)) != MIG_OK ||
-        (result = node_booked(node, run->facts.run, part, &booked, &counts, err)) != MIG_OK)
-        return result;
-    if (booked) {
-        *ret_result = counts;
-        return MIG_OK;
-    }
-    snprintf(node->payer, sizeof node->payer, "%s", run->facts.payer);
-    if ((result = node_stage_prepare(node, err)) != MIG_OK)
-        return result;
-    for (int i = 0; i < ATTEMPTS && again; i++) {
-        free(conflicts);
-        conflicts = calloc(part->row_count + 1, sizeof *conflicts);
-        if (!conflicts)
-            return mig_fail(err, MIG_E_NOMEM, "node '%s': out of memory", node->entry->name);
-        counts = (struct mig_load_result){0};
-        result = attempt(node, run, part, chain_digest, conflicts, &again, &counts, err);
-        if (result == MIG_E_TEMPORARY && i + 1 < ATTEMPTS && mig_pg_alive(node->pg))
-            again = true;
-        else if (result != MIG_OK)
-            return mig_error_within(err, "%s from %" PRId64 " to %" PRId64,
-                                    mig_table_info(part->table)->name, part->first_id,
-                                    part->last_id);
-    }
-    if (again) {
-        mig_fail(err, MIG_E_TEMPORARY, "node '%s': its bands are dropped as fast as they are made",
-                 node->entry->name);
-        return mig_hint(err, "see what drops the node's partitions, then run it again");
-    }
-    *ret_result = counts;
-    return MIG_OK;
-}
-
-/* ---- once more ---------------------------------------------------------------------------- */
-
 static int forget_letter(struct mig_node *node, const struct mig_dead_letter *letter,
                          struct mig_error *err)
 {
@@ -145,57 +54,114 @@ static int forget_letter(struct mig_node *node, const struct mig_dead_letter *le
         2, &answer, err);
 }
 
-static int retry_in_transaction(struct mig_node *node, const struct mig_run *run,
-                                const struct mig_part *part, const struct mig_dead_letter *letter,
-                                bool *conflicts, bool *ret_again, struct mig_error *err)
+/* What a transaction is to bring: a part of a run, or the one row of a letter tried again. */
+struct load_job {
+    const struct mig_run *run;
+    const struct mig_part *part;
+    const char *chain_digest;
+    const struct mig_dead_letter *letter; /* NULL for a part of a run */
+    bool *conflicts;                      /* a flag a row */
+    struct mig_load_result counts;
+};
+
+static int store_rows(struct mig_node *node, struct load_job *job, struct mig_error *err)
 {
-    struct mig_load_result counts = {0};
-    bool there;
     int result;
 
-    if ((result = mig_pg_exec(node->pg, "SELECT pg_advisory_xact_lock_shared(5)", err)) != MIG_OK ||
-        (result = node_bands_there(node, part, &there, err)) != MIG_OK)
+    if ((result = node_store_envelopes(node, job->part, job->conflicts, &job->counts, err)) !=
+            MIG_OK ||
+        (job->letter && (result = forget_letter(node, job->letter, err)) != MIG_OK) ||
+        (result = node_store_letters(node, job->part, job->conflicts, err)) != MIG_OK)
         return result;
-    *ret_again = !there;
-    if (!there)
+    if (job->letter)
+        return node_book_retry(node, job->run, job->part, job->conflicts, job->letter, &job->counts,
+                               err);
+    if ((result = raise_tracker(node, job->part, err)) != MIG_OK)
+        return result;
+    return node_book_part(node, job->run, job->part, job->conflicts, job->chain_digest,
+                          &job->counts, err);
+}
+
+/* One transaction. *ret_stored is false when leaves had gone: they are to be made again. */
+static int attempt(struct mig_node *node, struct load_job *job, bool *ret_stored,
+                   struct mig_error *err)
+{
+    int result;
+
+    *ret_stored = false;
+    memset(job->conflicts, 0, job->part->row_count * sizeof *job->conflicts);
+    job->counts = (struct mig_load_result){0};
+    if ((result = node_make_bands(node, job->part, err)) != MIG_OK ||
+        (result = mig_pg_begin(node->pg, err)) != MIG_OK)
+        return result;
+    if ((result = mig_pg_exec(node->pg, "SELECT pg_advisory_xact_lock_shared(5)", err)) == MIG_OK &&
+        (result = node_bands_there(node, job->part, ret_stored, err)) == MIG_OK && *ret_stored &&
+        (result = store_rows(node, job, err)) == MIG_OK)
+        result = mig_pg_commit(node->pg, err);
+    if (result == MIG_OK && *ret_stored) {
+        node->keeps_payer = node->payer_id != 0;
         return MIG_OK;
-    if ((result = node_store_envelopes(node, part, conflicts, &counts, err)) != MIG_OK ||
-        (result = forget_letter(node, letter, err)) != MIG_OK ||
-        (result = node_store_letters(node, part, conflicts, err)) != MIG_OK)
+    }
+    mig_pg_rollback(node->pg);
+    node_forget_bands(node);
+    return result;
+}
+
+/* Again when the node's pruner or another writer was in the way, a few times. */
+static int store_in_transaction(struct mig_node *node, struct load_job *job, struct mig_error *err)
+{
+    bool stored = false;
+    int result = node_stage_prepare(node, err);
+
+    snprintf(node->payer, sizeof node->payer, "%s", job->run->facts.payer);
+    for (int i = 0; i < ATTEMPTS && !stored && result == MIG_OK; i++) {
+        result = attempt(node, job, &stored, err);
+        if (result == MIG_E_TEMPORARY && i + 1 < ATTEMPTS && mig_pg_alive(node->pg)) {
+            stored = false;
+            result = MIG_OK;
+        }
+    }
+    if (result != MIG_OK || stored)
         return result;
-    return node_book_retry(node, run, part, conflicts, letter, &counts, err);
+    mig_fail(err, MIG_E_TEMPORARY, "node '%s': its bands are dropped as fast as they are made",
+             node->entry->name);
+    return mig_hint(err, "see what drops the node's partitions, then run it again");
+}
+
+static void free_flags(bool **flags)
+{
+    free(*flags);
+}
+
+int mig_node_load(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
+                  const char *chain_digest, struct mig_load_result *ret_result,
+                  struct mig_error *err)
+{
+    mig_cleanup(free_flags) bool *conflicts = calloc(part->row_count + 1, sizeof *conflicts);
+    struct load_job job = {run, part, chain_digest, NULL, conflicts, {0}};
+    bool booked = false;
+    int result;
+
+    if (!conflicts)
+        return mig_fail(err, MIG_E_NOMEM, "node '%s': out of memory", node->entry->name);
+    if ((result = mig_stop_check(node->stop, err)) != MIG_OK ||
+        (result = node_booked(node, run->facts.run, part, &booked, &job.counts, err)) != MIG_OK)
+        return result;
+    if (!booked && (result = store_in_transaction(node, &job, err)) != MIG_OK)
+        return mig_error_within(err, "%s from %" PRId64 " to %" PRId64,
+                                mig_table_info(part->table)->name, part->first_id, part->last_id);
+    *ret_result = job.counts;
+    return MIG_OK;
 }
 
 int mig_node_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
                    const struct mig_dead_letter *letter, struct mig_error *err)
 {
-    bool conflicts[1] = {false}, again = true;
-    int result;
+    bool conflict = false;
+    struct load_job job = {run, part, NULL, letter, &conflict, {0}};
+    int result = node_lock(node, err);
 
-    snprintf(node->payer, sizeof node->payer, "%s", run->facts.payer);
-    if ((result = node_lock(node, err)) != MIG_OK ||
-        (result = node_stage_prepare(node, err)) != MIG_OK)
-        return result;
-    for (int i = 0; i < ATTEMPTS && again; i++) {
-        conflicts[0] = false;
-        if ((result = node_make_bands(node, part, err)) != MIG_OK ||
-            (result = mig_pg_begin(node->pg, err)) != MIG_OK)
-            return result;
-        result = retry_in_transaction(node, run, part, letter, conflicts, &again, err);
-        if (result == MIG_OK && !again)
-            result = mig_pg_commit(node->pg, err);
-        if (result != MIG_OK || again) {
-            mig_pg_rollback(node->pg);
-            node_forget_bands(node);
-        }
-        if (result != MIG_OK)
-            return mig_error_within(err, "%s %" PRId64, mig_kind_info(letter->kind)->name,
-                                    letter->id);
-    }
-    node->keeps_payer = node->payer_id != 0;
-    return again ? mig_fail(err, MIG_E_TEMPORARY,
-                            "node '%s': its bands are dropped as fast as they "
-                            "are made",
-                            node->entry->name)
-                 : MIG_OK;
+    if (result == MIG_OK && (result = store_in_transaction(node, &job, err)) != MIG_OK)
+        mig_error_within(err, "%s %" PRId64, mig_kind_info(letter->kind)->name, letter->id);
+    return result;
 }

@@ -64,8 +64,7 @@ int mig_node_open(const struct mig_manifest *manifest, size_t index, enum mig_no
         (result = mig_pg_open(dsn.text, &options, &node->pg, err)) != MIG_OK ||
         (result = say_who(node, err)) != MIG_OK ||
         (result = node_check(node, access == MIG_NODE_WRITE, err)) != MIG_OK ||
-        (result = access == MIG_NODE_WRITE ? node_make_books(node, err)
-                                           : node_find_books(node, err)) != MIG_OK)
+        (result = node_find_books(node, err)) != MIG_OK)
         return result;
     *ret_node = mig_take(node);
     return MIG_OK;
@@ -109,7 +108,8 @@ static int refuse_second(struct mig_node *node, struct mig_error *err)
     return mig_hint(err, "wait until it has ended, or stop it, then run this again");
 }
 
-/* A session lock: it ends with the connection, so a crashed run leaves nothing behind. */
+/* A session lock: it ends with the connection, so a crashed run leaves nothing behind. Our schema
+ * is made under it: not before a run really begins, and by one at a time. */
 int node_lock(struct mig_node *node, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
@@ -125,5 +125,5 @@ int node_lock(struct mig_node *node, struct mig_error *err)
     if (!mig_pg_bool(&answer, 0, 0))
         return refuse_second(node, err);
     node->locked = true;
-    return MIG_OK;
+    return node_make_books(node, err);
 }

@@ -17,7 +17,8 @@ struct mig_node;
 
 enum mig_node_access {
     MIG_NODE_READ,  /* checks who the node is; changes nothing */
-    MIG_NODE_WRITE, /* also takes the lock against a second run, and makes our schema if need be */
+    MIG_NODE_WRITE, /* also checks that it takes writes; lock and schema come with what is written
+                     */
 };
 
 /*

@@ -41,7 +41,7 @@ struct mig_node {
     struct node_reading reading;
 };
 
-/* node.c: takes the lock against a second run, once. */
+/* node.c: takes the lock against a second run, once, and makes our schema under it. */
 int node_lock(struct mig_node *node, struct mig_error *err);
 
 /* schema.c: who and what this database is, and our own schema in it. */

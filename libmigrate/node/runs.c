@@ -154,21 +154,6 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
     return mig_hint(err, "put it back as it was, or begin a new run");
 }
 
-static struct json_object *blockers_to_json(const struct mig_blockers *blockers)
-{
-    struct json_object *list = json_object_new_array();
-
-    for (size_t i = 0; blockers && i < blockers->count; i++) {
-        struct json_object *item = json_object_new_object();
-
-        json_object_object_add(item, "subject", json_object_new_string(blockers->items[i].subject));
-        json_object_object_add(item, "what", json_object_new_string(blockers->items[i].what));
-        json_object_object_add(item, "remedy", json_object_new_string(blockers->items[i].remedy));
-        json_object_array_add(list, item);
-    }
-    return list;
-}
-
 static const char *member(struct json_object *object, const char *name)
 {
     struct json_object *value;
@@ -197,7 +182,7 @@ int mig_node_run_finish(struct mig_node *node, const struct mig_run *run,
                         const struct mig_blockers *blockers, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    mig_cleanup(put_json) struct json_object *list = blockers_to_json(blockers);
+    mig_cleanup(put_json) struct json_object *list = mig_blockers_to_json(blockers);
 
     return mig_pg_query(node->pg,
                         "UPDATE xmtp_migrate.runs SET finished_at = coalesce(finished_at, now()),"

@@ -53,7 +53,7 @@ int pg_wait(struct mig_pg *pg, bool for_write, struct mig_error *err)
     }
 }
 
-static int flush(struct mig_pg *pg, struct mig_error *err)
+int pg_flush(struct mig_pg *pg, struct mig_error *err)
 {
     int left, result;
 
@@ -69,7 +69,7 @@ static int flush(struct mig_pg *pg, struct mig_error *err)
 int pg_next_result(struct mig_pg *pg, PGresult **ret_result, struct mig_error *err)
 {
     mig_cleanup(pg_clear) PGresult *answer = NULL;
-    int result = flush(pg, err);
+    int result = pg_flush(pg, err);
 
     while (result == MIG_OK && PQisBusy(pg->connection)) {
         if ((result = pg_wait(pg, false, err)) != MIG_OK)
@@ -361,6 +361,10 @@ int mig_pg_begin(struct mig_pg *pg, struct mig_error *err)
 
 int mig_pg_commit(struct mig_pg *pg, struct mig_error *err)
 {
+    /* The server answers COMMIT of a failed transaction with a rollback, and no error. */
+    if (PQtransactionStatus(pg->connection) != PQTRANS_INTRANS)
+        return mig_fail(err, MIG_E_TEMPORARY, "%s (%s): there is no transaction to commit",
+                        pg->subject, pg->place);
     return mig_pg_exec(pg, "COMMIT", err);
 }
 

@@ -221,21 +221,6 @@ int mig_pg_copy_in_text(struct mig_pg *pg, const char *sql, struct mig_error *er
     return start(pg, sql, PGRES_COPY_IN, PG_COPY_IN, err);
 }
 
-/* libpq would keep whatever is not sent yet: what was put must be out before more is, or memory and
- * time grow with the table. The server may be talking meanwhile (an error, most likely). */
-static int flush_sent(struct mig_pg *pg, struct mig_error *err)
-{
-    int left, result;
-
-    while ((left = PQflush(pg->connection)) > 0) {
-        if ((result = pg_wait(pg, true, err)) != MIG_OK)
-            return result;
-        if (!PQconsumeInput(pg->connection))
-            return pg_fail(pg, NULL, err);
-    }
-    return left == 0 ? MIG_OK : pg_fail(pg, NULL, err);
-}
-
 static int send_bytes(struct mig_pg *pg, const char *bytes, size_t size, struct mig_error *err)
 {
     int result = MIG_OK;
@@ -250,7 +235,7 @@ static int send_bytes(struct mig_pg *pg, const char *bytes, size_t size, struct 
             bytes += piece;
             size -= (size_t) piece;
         }
-        result = flush_sent(pg, err);
+        result = pg_flush(pg, err);
     }
     return result;
 }

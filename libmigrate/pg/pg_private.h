@@ -22,6 +22,10 @@ struct mig_pg {
  * Errors: MIG_E_CANCELLED, MIG_E_TEMPORARY. */
 int pg_wait(struct mig_pg *pg, bool for_write, struct mig_error *err);
 
+/* Sends what libpq still holds. libpq would keep whatever is not sent yet: in a COPY memory and
+ * time would grow with the table. The server may be talking meanwhile (an error, most likely). */
+int pg_flush(struct mig_pg *pg, struct mig_error *err);
+
 /* Waits for the next result of what was sent; *ret_result is NULL when there is none left. The
  * caller clears it. A result that reports an error is returned as one. */
 int pg_next_result(struct mig_pg *pg, PGresult **ret_result, struct mig_error *err);

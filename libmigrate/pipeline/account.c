@@ -262,17 +262,6 @@ static int add_node(struct mig_account *account, struct mig_node *node,
     return MIG_OK;
 }
 
-static int copy_blockers(struct mig_account *account, const struct mig_blockers *blockers,
-                         struct mig_error *err)
-{
-    int result = MIG_OK;
-
-    for (size_t i = 0; i < blockers->count && result == MIG_OK; i++)
-        result = mig_blockers_add(&account->blockers, blockers->items[i].subject,
-                                  blockers->items[i].what, blockers->items[i].remedy, err);
-    return result;
-}
-
 /* A chain-bound row that the chain can't carry breaks its group or inbox from there on. */
 static int add_chain_blockers(struct mig_account *account, struct mig_node *node,
                               struct mig_error *err)
@@ -313,7 +302,7 @@ static int read_sums(struct mig_node **nodes, size_t count, struct mig_account *
     for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
         result = settle_conflicts(nodes, sums, count, (enum mig_kind) kind, account, err);
     if (result == MIG_OK)
-        result = copy_blockers(account, &sums[0].blockers, err);
+        result = mig_blockers_append(&account->blockers, &sums[0].blockers, err);
     if (result == MIG_OK && account->tally.rejects[MIG_REASON_PAYLOAD_TOO_LARGE] > 0)
         result = add_chain_blockers(account, nodes[0], err);
     return result == MIG_OK ? judge(account, sums, err) : result;

@@ -71,21 +71,6 @@ static struct json_object *findings_to_json(const struct mig_tally *tally)
     return object;
 }
 
-static struct json_object *blockers_to_json(const struct mig_blockers *blockers)
-{
-    struct json_object *list = json_object_new_array();
-
-    for (size_t i = 0; i < blockers->count; i++) {
-        struct json_object *item = json_object_new_object();
-
-        json_object_object_add(item, "subject", json_object_new_string(blockers->items[i].subject));
-        json_object_object_add(item, "what", json_object_new_string(blockers->items[i].what));
-        json_object_object_add(item, "remedy", json_object_new_string(blockers->items[i].remedy));
-        json_object_array_add(list, item);
-    }
-    return list;
-}
-
 struct json_object *mig_account_to_json(const struct mig_account *account)
 {
     struct json_object *document = json_object_new_object();
@@ -105,7 +90,7 @@ struct json_object *mig_account_to_json(const struct mig_account *account)
     json_object_object_add(document, "kinds", kinds);
     json_object_object_add(document, "findings", findings_to_json(&account->tally));
     json_object_object_add(document, "rejects", reasons_to_json(&account->tally));
-    json_object_object_add(document, "blockers", blockers_to_json(&account->blockers));
+    json_object_object_add(document, "blockers", mig_blockers_to_json(&account->blockers));
     if (account->chain_bundle[0])
         json_object_object_add(document, "chain_bundle",
                                json_object_new_string(account->chain_bundle));

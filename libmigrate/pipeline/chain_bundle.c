@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Leaves the chain-bound rows of a transformed part, nothing else. */
 static void keep_chain_rows(struct mig_part *part)
@@ -136,6 +137,61 @@ static int write_all(struct chain_job *job, const struct mig_chain_part *parts, 
     return result;
 }
 
+/* ---- one that is there already -------------------------------------------------------------- */
+
+static void free_reader(struct mig_bundle_reader **reader)
+{
+    mig_bundle_reader_free(reader);
+}
+
+/* Whether the bundle's next chain part is the one booked; with booked NULL, whether it has ended.
+ */
+static int compare_next(struct mig_bundle_reader *reader, const struct mig_chain_part *booked,
+                        bool *ret_same, struct mig_error *err)
+{
+    for (;;) {
+        mig_cleanup(mig_part_free) struct mig_part *part = NULL;
+        const struct mig_bundle_entry *entry;
+        char digest[65];
+        int result = mig_bundle_next(reader, &part, &entry, err);
+
+        if (result != MIG_OK)
+            return result;
+        if (part && !entry->chain)
+            continue;
+        *ret_same = !part == !booked;
+        if (!part || !booked)
+            return MIG_OK;
+        result = pipeline_chain_digest(part, digest, err);
+        *ret_same = part->table == booked->table && part->last_id == booked->last_id &&
+                    strcmp(digest, booked->digest) == 0;
+        return result;
+    }
+}
+
+/* A run that was stopped between its bundle and its end, or that is taken up for one more node,
+ * finds its bundle written. Held against the books it is as good as a new one. What is there and
+ * something else is for mig_bundle_create() to refuse or, if it was never finished, to replace. */
+static int find_written(const char *out, const struct mig_run *run,
+                        const struct mig_chain_part *parts, size_t count, bool *ret_written,
+                        struct mig_error *err)
+{
+    mig_cleanup(free_reader) struct mig_bundle_reader *reader = NULL;
+    bool same = true;
+    int result = MIG_OK;
+
+    *ret_written = false;
+    if (access(out, F_OK) != 0 || mig_bundle_open(out, false, &reader, NULL) != MIG_OK ||
+        strcmp(mig_bundle_facts(reader)->run, run->facts.run) != 0)
+        return MIG_OK;
+    for (size_t i = 0; i <= count && same && result == MIG_OK; i++)
+        result = compare_next(reader, i < count ? &parts[i] : NULL, &same, err);
+    *ret_written = same;
+    return result;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
 static void free_parts(struct mig_chain_part **parts)
 {
     free(*parts);
@@ -150,10 +206,12 @@ int pipeline_bundle_chain(const struct mig_manifest *manifest, const struct mig_
     mig_cleanup(mig_transform_free) struct mig_transform *transform = NULL;
     mig_cleanup(mig_pool_free) struct mig_pool *pool = NULL;
     mig_cleanup(mig_bundle_writer_free) struct mig_bundle_writer *writer = NULL;
+    bool written;
     size_t count;
     int result = mig_node_chain_parts(node, run->facts.run, &parts, &count, err);
 
-    if (result != MIG_OK || count == 0)
+    if (result != MIG_OK || count == 0 ||
+        (result = find_written(out, run, parts, count, &written, err)) != MIG_OK || written)
         return result;
     if ((result = mig_transform_open(manifest, run->facts.as_of_ns, NULL, NULL, &transform, err)) !=
             MIG_OK ||

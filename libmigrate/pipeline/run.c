@@ -11,6 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#define PATH_SIZE 768 /* of what a person names */
+#define NAME_ROOM 128 /* for what we name inside it */
+
 /* Everything a run needs, released together. */
 struct run_job {
     const struct mig_manifest *manifest;
@@ -23,7 +26,7 @@ struct run_job {
     struct read_ahead *reader;
     struct mig_run run;
     struct mig_blockers blockers;
-    char chain_out[1024];
+    char chain_out[PATH_SIZE + NAME_ROOM];
 };
 
 static void run_job_release(struct run_job *job)
@@ -214,29 +217,45 @@ static int finish(struct run_job *job, struct mig_account **ret_account, struct 
     return MIG_OK;
 }
 
-/* Known before anything is moved that the chain's part of it can be written. */
-static int choose_chain_out(struct run_job *job, const struct mig_run_options *options,
-                            struct mig_error *err)
+/* The folder that path, with or without a slash at its end, lies in. */
+static void folder_of(const char *path, char folder[PATH_SIZE])
 {
-    const char *slash = strrchr(job->manifest->path, '/');
-    const int folder_length = slash ? (int) (slash - job->manifest->path) : 1;
-    const char *folder = slash ? job->manifest->path : ".";
-    char parent[1024];
+    size_t length = strlen(path);
 
-    if (options->chain_out) {
-        snprintf(job->chain_out, sizeof job->chain_out, "%s", options->chain_out);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    while (length > 0 && path[length - 1] != '/')
+        length--;
+    snprintf(folder, PATH_SIZE, "%.*s", length > 0 ? (int) length : 1, length > 0 ? path : ".");
+}
+
+/* Known before anything is begun that the chain's part of it can be written. */
+static int check_chain_out(const struct mig_manifest *manifest,
+                           const struct mig_run_options *options, struct mig_error *err)
+{
+    const char *path = options->chain_out ? options->chain_out : manifest->path;
+    char folder[PATH_SIZE];
+
+    if (strlen(path) >= PATH_SIZE)
+        return mig_fail(err, MIG_E_USAGE, "the path '%.60s...' is too long", path);
+    folder_of(path, folder);
+    if (access(folder, W_OK | X_OK) == 0)
         return MIG_OK;
-    }
-    snprintf(parent, sizeof parent, "%.*s", slash == job->manifest->path ? 1 : folder_length,
-             folder);
-    if (snprintf(job->chain_out, sizeof job->chain_out, "%s/%s-chain-%s", parent,
-                 job->manifest->network, job->run.facts.run) >= (int) sizeof job->chain_out)
-        return mig_fail(err, MIG_E_USAGE, "the path of the manifest is too long");
-    if (access(parent, W_OK) == 0)
-        return MIG_OK;
-    mig_fail(err, MIG_E_IO, "cannot write the chain-bound envelopes to '%s': %s", parent,
+    mig_fail(err, MIG_E_IO, "cannot write the chain-bound envelopes to '%s': %s", folder,
              strerror(errno));
     return mig_hint(err, "say where with --chain-out");
+}
+
+static void choose_chain_out(struct run_job *job, const struct mig_run_options *options)
+{
+    char folder[PATH_SIZE];
+
+    folder_of(job->manifest->path, folder);
+    snprintf(job->chain_out, sizeof job->chain_out, "%.*s", PATH_SIZE - 1,
+             options->chain_out ? options->chain_out : folder);
+    if (!options->chain_out)
+        snprintf(job->chain_out + strlen(job->chain_out), NAME_ROOM, "/%.64s-chain-%s",
+                 job->manifest->network, job->run.facts.run);
 }
 
 int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
@@ -246,16 +265,18 @@ int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_o
     mig_cleanup(run_job_release) struct run_job job = {.manifest = manifest, .hooks = hooks};
     int result;
 
-    if ((result = mig_manifest_signers(manifest, hooks, &job.keys.payer, &job.keys.originator,
+    if ((result = check_chain_out(manifest, options, err)) != MIG_OK ||
+        (result = mig_manifest_signers(manifest, hooks, &job.keys.payer, &job.keys.originator,
                                        err)) != MIG_OK ||
         (result = mig_pool_open(options->threads, &job.pool, err)) != MIG_OK ||
         (result = mig_source_open(manifest, hooks, stop, &job.source, err)) != MIG_OK ||
         (result = mig_nodes_open(manifest, NULL, MIG_NODE_WRITE, hooks, stop, &job.nodes, err)) !=
             MIG_OK ||
         (result = pipeline_choose_run(manifest, options, &job.keys, job.source, &job.nodes, hooks,
-                                      &job.run, err)) != MIG_OK ||
-        (result = choose_chain_out(&job, options, err)) != MIG_OK ||
-        (result = mig_transform_open(manifest, job.run.facts.as_of_ns, job.keys.payer,
+                                      &job.run, err)) != MIG_OK)
+        return result;
+    choose_chain_out(&job, options);
+    if ((result = mig_transform_open(manifest, job.run.facts.as_of_ns, job.keys.payer,
                                      job.keys.originator, &job.transform, err)) != MIG_OK ||
         (result = move_rows(&job, err)) != MIG_OK)
         return result;

@@ -172,17 +172,6 @@ static int transform_parts(struct transform_job *job, const struct mig_hooks *ho
     }
 }
 
-static int copy_blockers(const struct mig_blockers *from, struct mig_blockers *to,
-                         struct mig_error *err)
-{
-    int result = MIG_OK;
-
-    for (size_t i = 0; i < from->count && result == MIG_OK; i++)
-        result = mig_blockers_add(to, from->items[i].subject, from->items[i].what,
-                                  from->items[i].remedy, err);
-    return result;
-}
-
 static int expect_stage(const struct mig_bundle_facts *facts, enum mig_stage stage,
                         const char *path, struct mig_error *err)
 {
@@ -220,7 +209,7 @@ int mig_pipeline_transform(const struct mig_manifest *manifest, const char *in, 
                                      job.keys.originator, &job.transform, err)) != MIG_OK ||
         (result = mig_bundle_create(out, &summary.facts, &job.writer, err)) != MIG_OK ||
         (result = transform_parts(&job, hooks, stop, &summary, err)) != MIG_OK ||
-        (result = copy_blockers(mig_bundle_blockers(job.reader), &summary.blockers, err)) !=
+        (result = mig_blockers_append(&summary.blockers, mig_bundle_blockers(job.reader), err)) !=
             MIG_OK ||
         (result = mig_bundle_commit(job.writer, &summary.blockers, err)) != MIG_OK)
         return result;

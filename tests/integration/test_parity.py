@@ -3,6 +3,7 @@
 import datetime
 import json
 import pathlib
+import signal
 
 import pytest
 from support.servers import psql, rows
@@ -207,6 +208,19 @@ def test_rejected_rows_are_partial_and_must_lie_whole_in_every_node(world):
         ("beta", letters[1][0], int(altered), "dead_letter_altered"),
         ("beta", letters[2][0], int(reasoned), "dead_letter_altered"),
     }
+
+
+def test_a_row_waived_on_every_node_is_no_blemish(world):
+    id = add_message(world.v3, "rejected", group="a0" * 15)
+    world.move()
+    world.check(status=4)
+    world.tool("xmtp-migrate", "rejected", "waive", "group_messages", id, "--reason", "a trial row",
+               "--node", "alpha", "--manifest", world.manifest)
+    assert world.check(status=4)["kinds"]["group_messages"]["waived"] == 0
+    world.tool("xmtp-migrate", "rejected", "waive", "group_messages", id, "--reason", "a trial row",
+               "--manifest", world.manifest)
+    kind = world.check(status=0)["kinds"]["group_messages"]
+    assert (kind["rejected"], kind["waived"]) == (1, 1)
 
 
 # ---- tampering ------------------------------------------------------------------------------------
@@ -421,9 +435,11 @@ def test_names_a_lone_tampering(moved, tamper, tool):
 
 
 def test_refuses_nodes_that_disagree_about_the_instant(world):
-    add_message(world.v3, "hello")
+    """Told which instant to take, it judges up to where both were to get; what one of them holds
+    above that must be right all the same."""
     nodes = dict(world.nodes)
     for name in NODES:
+        id = add_message(world.v3, f"moved to {name}")
         world.nodes = {name: nodes[name]}
         path = world.manifest
         world.write()
@@ -436,7 +452,22 @@ def test_refuses_nodes_that_disagree_about_the_instant(world):
     ran = world.tool("xmtp-parity", "check", "--manifest", world.manifest, status=1)
     assert "different instants" in ran.err and "--as-of" in ran.err
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    assert world.check("--as-of", now, status=0)["run"] is None
+    report = world.check("--as-of", now, status=0)
+    assert report["run"] is None
+    assert report["kinds"]["group_messages"]["above_bound"] == 1
+    psql(nodes["beta"], f"UPDATE {META} SET expiry = 0 WHERE {row(10, id)}")
+    assert named(world.check("--as-of", now, status=3)) == {("beta", "group_messages", id, "expiry")}
+
+
+def test_can_be_interrupted(world, start_tool):
+    world.seed(20000)
+    world.move()
+    running = start_tool("xmtp-parity", "check", "--manifest", world.manifest, "--progress", "json")
+    while '"subject":"group_messages"' not in running.stderr.readline().replace(" ", ""):
+        assert running.poll() is None, "it was too fast to be interrupted"
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=20)
+    assert running.returncode == 130
 
 
 @pytest.mark.parametrize("words, complaint", [
