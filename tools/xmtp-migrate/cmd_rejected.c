@@ -303,8 +303,8 @@ int cmd_rejected_waive(struct tool *tool, int argc, char **argv, const char *why
         return result;
     describe_who(who, sizeof who);
     if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
-        (result = mig_nodes_open(manifest, NULL, MIG_NODE_WRITE, &tool->hooks, tool->stop, &nodes,
-                                 err)) != MIG_OK)
+        (result = mig_nodes_open(manifest, rejected_words.node, MIG_NODE_WRITE, &tool->hooks,
+                                 tool->stop, &nodes, err)) != MIG_OK)
         return result;
     for (size_t i = 0; i < nodes.count; i++) {
         uint64_t waived;

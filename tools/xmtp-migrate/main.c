@@ -41,6 +41,8 @@ static const struct tool_option waive_options[] = {
      TOOL_INT64, &rejected_words.id},
     {"reject-reason", "NAME", "only rows rejected for this reason", TOOL_TEXT,
      &rejected_words.reason},
+    {"node", "NAME", "on this node only (default: on all of the manifest)", TOOL_TEXT,
+     &rejected_words.node},
     {"reason", "TEXT", "why the row may be left behind; stored with who and when", TOOL_TEXT,
      &waive_reason},
     {.name = NULL},
