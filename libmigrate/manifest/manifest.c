@@ -76,8 +76,12 @@ int mig_manifest_load(const char *path, struct mig_manifest **ret_manifest,
     int result = mig_file_read(path, FILE_SIZE_MAX, &data, &size, NULL, err);
 
     if (result != MIG_OK) {
+        /* Whatever keeps it from being read, the words on the command line are to be mended. */
+        if (err && result == MIG_E_IO)
+            err->code = MIG_E_USAGE;
         mig_error_within(err, "manifest");
-        return result;
+        mig_hint(err, "name it with --manifest FILE or in XMTP_MANIFEST");
+        return result == MIG_E_IO ? MIG_E_USAGE : result;
     }
     return mig_manifest_parse((struct mig_bytes){data, size}, path, ret_manifest, problems, err);
 }

@@ -74,7 +74,7 @@ void mig_problems_release(struct mig_problems *problems);
 /*
  * Reads and checks the manifest at path. On MIG_E_USAGE problems holds every problem found, err the
  * first with the number of the others; problems may be NULL.
- * Errors: MIG_E_USAGE, MIG_E_IO, MIG_E_NOMEM. Free with mig_manifest_free().
+ * Errors: MIG_E_USAGE (a file that cannot be read too), MIG_E_NOMEM. Free with mig_manifest_free().
  */
 int mig_manifest_load(const char *path, struct mig_manifest **ret_manifest,
                       struct mig_problems *problems, struct mig_error *err);

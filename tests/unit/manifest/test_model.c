@@ -97,7 +97,7 @@ Test(load, tells_of_a_file_that_is_not_there)
     struct mig_error err = MIG_ERROR_INIT;
 
     cr_assert_eq(mig_manifest_load("no-such-folder/local.json", &manifest, &problems, &err),
-                 MIG_E_IO);
+                 MIG_E_USAGE);
     cr_assert_not_null(strstr(err.message, "no-such-folder/local.json"), "%s", err.message);
     cr_assert_null(manifest);
     cr_assert_eq(problems.count, 0);
