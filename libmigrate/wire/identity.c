@@ -12,7 +12,7 @@
 enum wire_type { VARINT, FIXED64, LENGTH, GROUP_START, GROUP_END, FIXED32 };
 
 #define FIELD_NUMBER_MAX ((UINT32_C(1) << 29) - 1)
-#define GROUP_DEPTH_MAX 100
+#define GROUP_DEPTH_MAX 10000 /* as far as the network's own reader goes */
 
 static bool take_varint(struct mig_bytes *rest, uint64_t *ret_number)
 {

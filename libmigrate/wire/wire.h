@@ -155,7 +155,7 @@ enum mig_reason {
     MIG_REASON_MLS_UNPARSABLE,
     MIG_REASON_CONFLICT,
     MIG_REASON_PAYLOAD_TOO_LARGE,
-    MIG_REASON_TIME_OUT_OF_RANGE, /* created, or to expire, outside what 64 bits of ns can say */
+    MIG_REASON_TIME_OUT_OF_RANGE, /* created outside what 64 bits of ns can say */
     MIG_REASON_COUNT,
 };
 

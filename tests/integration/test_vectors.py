@@ -257,8 +257,8 @@ def assert_letters(world, nodes):
         for (kind, row_id), vector in rejected.items():
             if world.profile == "correct":
                 assert held[kind, row_id] == vector["expect"]["reason"], vector["name"]
-            shown = world.call("xmtp-migrate", "rejected", "show", kind, row_id,
-                               "--node", name).json
+            which = [kind, row_id] if row_id >= 0 else ["--kind", kind, "--id", row_id]
+            shown = world.call("xmtp-migrate", "rejected", "show", *which, "--node", name).json
             assert shown["reason"] == held[kind, row_id]
             for member in ("table", *COLUMNS[vector["row"]["table"]]):
                 assert same_value(member, shown["row"][member], vector["row"][member]), (

@@ -270,7 +270,8 @@ Test(aged, row_that_is_forged_or_altered_is_not_taken_for_pruned)
     fixture_judge_sourceless(&f);
     assert_notes("extra/");
 
-    layers.unsigned_layer.expiry_unixtime = UINT64_MAX;
+    layers.unsigned_layer.expiry_unixtime = UINT64_MAX; /* as a signed number: -1 */
+    f.held.expiry = -1;
     fixture_rebuild(&f, &layers, f.payer, f.originator);
     fixture_judge_sourceless(&f);
     assert_notes("extra/");
