@@ -35,7 +35,7 @@ int node_booked(struct mig_node *node, const char *run, const struct mig_part *p
     if (result != MIG_OK || answer.rows == 0)
         return result;
     if (mig_pg_int64(&answer, 0, 0) != part->last_id) {
-        mig_fail(err, MIG_E_CONFLICT,
+        mig_fail(err, MIG_E_REFUSED,
                  "node '%s': the run has a part of %s from %" PRId64 " that ends at %" PRId64
                  ", not at %" PRId64,
                  node->entry->name, mig_table_info(part->table)->name, part->first_id,

@@ -155,7 +155,8 @@ int mig_node_load(struct mig_node *node, const struct mig_run *run, const struct
 }
 
 int mig_node_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
-                   const struct mig_dead_letter *letter, struct mig_error *err)
+                   const struct mig_dead_letter *letter, struct mig_load_result *ret_result,
+                   struct mig_error *err)
 {
     bool conflict = false;
     struct load_job job = {run, part, NULL, letter, &conflict, {0}};
@@ -163,5 +164,7 @@ int mig_node_retry(struct mig_node *node, const struct mig_run *run, const struc
 
     if (result == MIG_OK && (result = store_in_transaction(node, &job, err)) != MIG_OK)
         mig_error_within(err, "%s %" PRId64, mig_kind_info(letter->kind)->name, letter->id);
+    if (result == MIG_OK)
+        *ret_result = job.counts;
     return result;
 }

@@ -50,7 +50,7 @@ int mig_node_last_run(struct mig_node *node, bool *ret_found, struct mig_run *re
                       struct mig_error *err);
 
 /* Writes a new run down, or, when the node knows it already, checks that nothing of it differs.
- * Errors: MIG_E_CONFLICT naming what differs. */
+ * Errors: MIG_E_REFUSED naming what differs. */
 int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct mig_error *err);
 
 /* Says that every part of the run is there. blockers go with it. */
@@ -89,8 +89,9 @@ struct mig_node_sums {
     struct mig_tally tally;
     uint64_t loaded[MIG_KIND_COUNT], already_there[MIG_KIND_COUNT];
     uint64_t conflicts[MIG_KIND_COUNT]; /* in tally they stand as rejected, not as for_nodes */
-    uint64_t waived[MIG_KIND_COUNT];
-    char *gap; /* where a table's parts leave a gap or overlap, or NULL */
+    uint64_t waived[MIG_KIND_COUNT];    /* without conflicts, whose letters not every node has */
+    char *gap; /* where a table's parts leave a gap, overlap or end early, or NULL */
+    char *odd; /* what no program of ours would write into the books, or NULL */
     bool finished;
     struct mig_blockers blockers;
 };
@@ -156,10 +157,12 @@ int mig_node_waive(struct mig_node *node, enum mig_kind kind, int64_t id, const 
 /*
  * Loads one row again that is a dead letter (part holds just that row, transformed anew, bound for
  * nodes or rejected again): envelope, removal of the letter or its new reason, and the correction
- * of the run's account, in one transaction. Errors: as mig_node_load().
+ * of the run's account, in one transaction. *ret_result tells a row that is a conflict (again) from
+ * one that is there now. Errors: as mig_node_load().
  */
 int mig_node_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
-                   const struct mig_dead_letter *letter, struct mig_error *err);
+                   const struct mig_dead_letter *letter, struct mig_load_result *ret_result,
+                   struct mig_error *err);
 
 /* ---- reading back ------------------------------------------------------------------------- */
 

@@ -149,7 +149,7 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
     what = difference(&known, run);
     if (!what)
         return MIG_OK;
-    mig_fail(err, MIG_E_CONFLICT, "node '%s': run %s was begun with another value for %s",
+    mig_fail(err, MIG_E_REFUSED, "node '%s': run %s was begun with another value for %s",
              node->entry->name, run->facts.run, what);
     return mig_hint(err, "put it back as it was, or begin a new run");
 }

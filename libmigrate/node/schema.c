@@ -113,11 +113,15 @@ static int check_identity(struct mig_node *node, struct mig_error *err)
 
     if (result != MIG_OK)
         return result;
-    if (answer.rows == 1 && mig_pg_int64(&answer, 0, 0) == node->entry->node_id)
+    if (answer.rows == 1 && mig_pg_text(&answer, 0, 0) &&
+        mig_pg_int64(&answer, 0, 0) == node->entry->node_id)
         return MIG_OK;
-    if (answer.rows == 0)
-        mig_fail(err, MIG_E_REFUSED, "node '%s' (%s) does not know its id: node_info is empty",
-                 node->entry->name, mig_pg_place(node->pg));
+    if (answer.rows != 1 || !mig_pg_text(&answer, 0, 0))
+        mig_fail(err, MIG_E_REFUSED, "node '%s' (%s) does not know its id: node_info %s",
+                 node->entry->name, mig_pg_place(node->pg),
+                 answer.rows == 0  ? "is empty"
+                 : answer.rows > 1 ? "has several rows"
+                                   : "says NULL");
     else
         mig_fail(err, MIG_E_REFUSED,
                  "node '%s' (%s) is node %s, not %" PRId32 " as the manifest says",

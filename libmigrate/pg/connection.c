@@ -118,9 +118,16 @@ static void describe_place(struct mig_pg *pg)
 /* libpq knows no SQLSTATE for a failed connection: its own words must do. */
 static int connect_failure(struct mig_pg *pg, struct mig_error *err)
 {
-    static const char *const lasting[] = {"password",    "authentication",       "does not exist",
-                                          "pg_hba.conf", "no password supplied", "certificate",
-                                          "invalid",     "permission denied"};
+    static const char *const lasting[] = {"password",
+                                          "authentication",
+                                          "does not exist",
+                                          "pg_hba.conf",
+                                          "no password supplied",
+                                          "certificate",
+                                          "invalid",
+                                          "permission denied",
+                                          "not permitted",
+                                          "does not support SSL"};
     const char *text = PQerrorMessage(pg->connection);
 
     describe_place(pg);
@@ -164,17 +171,37 @@ static void ignore_notice(void *context, const PGresult *notice)
     (void) notice;
 }
 
+/* An @ or / in a password that is not escaped makes libpq take the password's pieces for host, port
+ * or database, which every message would then show. (A host may begin with @: a Unix socket.) */
+static bool password_is_spilt(const PQconninfoOption *options)
+{
+    for (; options && options->keyword; options++) {
+        const char *value = options->val ? options->val : "";
+
+        if ((strcmp(options->keyword, "port") == 0 && value[strspn(value, "0123456789,")]) ||
+            ((strcmp(options->keyword, "host") == 0 || strcmp(options->keyword, "dbname") == 0) &&
+             strchr(value + (value[0] == '@'), '@')))
+            return true;
+    }
+    return false;
+}
+
+/* libpq's own words about a DSN would quote it, and with it a password. */
 static int check_dsn(const char *dsn, const char *subject, struct mig_error *err)
 {
     char *problem = NULL;
     PQconninfoOption *options = PQconninfoParse(dsn, &problem);
-    const bool good = options != NULL;
+    const bool readable = options != NULL, spilt = password_is_spilt(options);
 
     PQconninfoFree(options);
     PQfreemem(problem);
-    if (good)
+    if (readable && !spilt)
         return MIG_OK;
-    /* libpq would quote the text, and with it a password. */
+    if (spilt) {
+        mig_fail(err, MIG_E_USAGE, "%s: a piece of the DSN stands where it does not belong",
+                 subject);
+        return mig_hint(err, "in a URI, write @ / : of user and password as %%40 %%2F %%3A");
+    }
     mig_fail(err, MIG_E_USAGE, "%s: the DSN is not one that libpq can read", subject);
     return mig_hint(err, "write it like 'host=... dbname=... user=...' or 'postgresql://...'");
 }
@@ -208,7 +235,11 @@ int mig_pg_open(const char *dsn, const struct mig_pg_options *options, struct mi
     result = mig_pg_exec(pg,
                          "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET bytea_output = 'hex';"
                          "SET standard_conforming_strings = on; SET search_path = public;"
-                         "SET idle_in_transaction_session_timeout = 0",
+                         /* A job of hours, like a backup: limits meant for an application's
+                          * sessions would end it at the same place every time. */
+                         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN"
+                         " ('statement_timeout', 'lock_timeout', 'transaction_timeout',"
+                         " 'idle_in_transaction_session_timeout', 'idle_session_timeout')",
                          err);
     if (result == MIG_OK && options->read_only)
         result = mig_pg_exec(pg, "SET default_transaction_read_only = on", err);

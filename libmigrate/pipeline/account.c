@@ -56,33 +56,70 @@ int mig_account_add_problem(struct mig_account *account, struct mig_error *err, 
 
 /* ---- conflicts: rows that some nodes hold otherwise ---------------------------------------- */
 
-/* Ids that are a conflict on at least one node. */
-struct id_set {
-    int64_t *ids;
+/* Rows that are a conflict on at least one node; waived only if they are wherever they are one. */
+struct conflict {
+    int64_t id;
+    bool waived;
+};
+
+struct conflicts {
+    struct conflict *items;
     size_t count;
 };
 
-static void id_set_release(struct id_set *set)
+static void conflicts_release(struct conflicts *conflicts)
 {
-    free(set->ids);
+    free(conflicts->items);
 }
 
-static int id_set_add(struct id_set *set, int64_t id, struct mig_error *err)
+static int add_conflicts(struct conflicts *conflicts, const struct mig_dead_letters *letters,
+                         struct mig_error *err)
 {
-    int64_t *ids;
+    struct conflict *items =
+        realloc(conflicts->items, (conflicts->count + letters->count + 1) * sizeof *items);
 
-    for (size_t i = 0; i < set->count; i++)
-        if (set->ids[i] == id)
-            return MIG_OK;
-    ids = realloc(set->ids, (set->count + 1) * sizeof *ids);
-    if (!ids)
+    if (!items)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
-    set->ids = ids;
-    ids[set->count++] = id;
+    conflicts->items = items;
+    for (size_t i = 0; i < letters->count; i++)
+        items[conflicts->count++] =
+            (struct conflict){letters->items[i].id, letters->items[i].waived};
     return MIG_OK;
 }
 
-static int collect_conflicts(struct mig_node *node, enum mig_kind kind, struct id_set *set,
+static int compare_ids(const void *a, const void *b)
+{
+    const struct conflict *one = a, *other = b;
+
+    return (one->id > other->id) - (one->id < other->id);
+}
+
+/* Makes one of those that several nodes told of. */
+static void unite(struct conflicts *conflicts)
+{
+    size_t kept = 0;
+
+    if (conflicts->count > 0)
+        qsort(conflicts->items, conflicts->count, sizeof *conflicts->items, compare_ids);
+    for (size_t i = 0; i < conflicts->count; i++) {
+        if (kept == 0 || conflicts->items[kept - 1].id != conflicts->items[i].id)
+            conflicts->items[kept++] = conflicts->items[i];
+        else if (!conflicts->items[i].waived)
+            conflicts->items[kept - 1].waived = false;
+    }
+    conflicts->count = kept;
+}
+
+static uint64_t count_waived(const struct conflicts *conflicts)
+{
+    uint64_t waived = 0;
+
+    for (size_t i = 0; i < conflicts->count; i++)
+        waived += conflicts->items[i].waived;
+    return waived;
+}
+
+static int collect_conflicts(struct mig_node *node, enum mig_kind kind, struct conflicts *set,
                              struct mig_error *err)
 {
     struct mig_letter_filter filter = {
@@ -93,9 +130,8 @@ static int collect_conflicts(struct mig_node *node, enum mig_kind kind, struct i
         mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
 
         result = mig_node_letters(node, &filter, &letters, err);
-        for (size_t i = 0; i < letters.count && result == MIG_OK; i++)
-            result = id_set_add(set, letters.items[i].id, err);
-        if (result != MIG_OK || letters.count == 0)
+        if (result != MIG_OK || letters.count == 0 ||
+            (result = add_conflicts(set, &letters, err)) != MIG_OK)
             return result;
         filter.has_after = true;
         filter.after_kind = kind;
@@ -110,7 +146,7 @@ static int collect_conflicts(struct mig_node *node, enum mig_kind kind, struct i
 static int settle_conflicts(struct mig_node **nodes, const struct mig_node_sums *sums, size_t count,
                             enum mig_kind kind, struct mig_account *account, struct mig_error *err)
 {
-    mig_cleanup(id_set_release) struct id_set set = {0};
+    mig_cleanup(conflicts_release) struct conflicts set = {0};
     struct mig_kind_tally *tally = &account->tally.kinds[kind];
     uint64_t most = 0;
     int result = MIG_OK;
@@ -121,11 +157,13 @@ static int settle_conflicts(struct mig_node **nodes, const struct mig_node_sums 
         result = collect_conflicts(nodes[i], kind, &set, err);
     if (result != MIG_OK || most == 0)
         return result;
+    unite(&set);
     if (set.count < most)
         return mig_account_add_problem(account, err,
                                        "%s: %" PRIu64 " conflicts were met but %zu dead letters "
                                        "are kept",
                                        mig_kind_info(kind)->name, most, set.count);
+    account->waived[kind] += count_waived(&set);
     tally->rejected += set.count - sums[0].conflicts[kind];
     tally->for_nodes -= set.count - sums[0].conflicts[kind];
     account->tally.rejects[MIG_REASON_CONFLICT] += set.count - sums[0].conflicts[kind];
@@ -206,6 +244,9 @@ static int check_node(struct mig_account *account, const struct mig_account_node
     if (sums->gap)
         result = mig_account_add_problem(account, err, "node '%s': parts leave a gap: %s",
                                          node->name, sums->gap);
+    if (result == MIG_OK && sums->odd)
+        result = mig_account_add_problem(account, err, "node '%s': its books say that %s",
+                                         node->name, sums->odd);
     if (result == MIG_OK && !sums->finished)
         result = mig_account_add_problem(account, err,
                                          "node '%s' does not have all of the run yet: run "
@@ -217,6 +258,8 @@ static int check_node(struct mig_account *account, const struct mig_account_node
 
         if (mine->counted != theirs->counted || mine->expired != theirs->expired ||
             mine->for_chain != theirs->for_chain ||
+            mine->for_nodes + sums->conflicts[kind] !=
+                theirs->for_nodes + first->conflicts[kind] ||
             mine->rejected - sums->conflicts[kind] != theirs->rejected - first->conflicts[kind])
             result = mig_account_add_problem(account, err,
                                              "%s: node '%s' counted other rows than the first node",

@@ -37,7 +37,7 @@ static int look_at_node(struct mig_node *node, struct known *known, size_t index
         return MIG_OK;
     }
     if (!known->run.finished && !run.finished) {
-        mig_fail(err, MIG_E_CONFLICT, "the nodes are in the middle of two runs, %s and %s ('%s')",
+        mig_fail(err, MIG_E_REFUSED, "the nodes are in the middle of two runs, %s and %s ('%s')",
                  known->run.facts.run, run.facts.run, mig_node_name(node));
         return mig_hint(err, "--new-run begins one that judges every row anew on all nodes");
     }
@@ -64,7 +64,7 @@ static int take_up(const struct mig_manifest *manifest, const struct mig_run_opt
     mig_time_format(run->facts.as_of_ns, instant);
     snprintf(subject, sizeof subject, "the unfinished run %s", run->facts.run);
     if (options->has_as_of && options->as_of_ns != run->facts.as_of_ns) {
-        mig_fail(err, MIG_E_CONFLICT, "%s is pinned at %s, not at the --as-of given", subject,
+        mig_fail(err, MIG_E_REFUSED, "%s is pinned at %s, not at the --as-of given", subject,
                  instant);
         return mig_hint(err, "finish it without --as-of, or begin another with --new-run");
     }

@@ -69,7 +69,7 @@ struct mig_run_options {
  * there is one, else begins a new one. Every part that was committed stays when it fails or is
  * stopped; running it again goes on from there.
  *
- * Errors: those of all stages; MIG_E_CONFLICT when the unfinished run was begun under other facts.
+ * Errors: those of all stages; MIG_E_REFUSED when the unfinished run was begun under other facts.
  * A red or partial account is no error here: see mig_account_outcome().
  */
 int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_options *options,

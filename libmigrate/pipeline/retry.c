@@ -67,6 +67,7 @@ static int retry_one(struct retry_job *job, struct mig_node *node, const struct 
 {
     mig_cleanup(mig_part_free) struct mig_part *part = NULL;
     struct mig_error reading = MIG_ERROR_INIT;
+    struct mig_load_result loaded;
     int result = find_row(job, node, letter, &part, &reading);
 
     summary->tried++;
@@ -88,9 +89,9 @@ static int retry_one(struct retry_job *job, struct mig_node *node, const struct 
               summary);
         return MIG_OK;
     }
-    if ((result = mig_node_retry(node, run, part, letter, err)) != MIG_OK)
+    if ((result = mig_node_retry(node, run, part, letter, &loaded, err)) != MIG_OK)
         return result;
-    if (part->envelopes[0].route == MIG_ROUTE_NODE)
+    if (part->envelopes[0].route == MIG_ROUTE_NODE && loaded.conflicts == 0)
         summary->loaded++;
     else if (part->envelopes[0].route == MIG_ROUTE_EXPIRED)
         summary->expired++;

@@ -16,6 +16,14 @@ static bool has_column(const struct mig_pg_result *catalogue, const char *table,
     return false;
 }
 
+static bool has_table(const struct mig_pg_result *catalogue, const char *table)
+{
+    for (int row = 0; row < catalogue->rows; row++)
+        if (strcmp(mig_pg_text(catalogue, row, 0), table) == 0)
+            return true;
+    return false;
+}
+
 static const char *cast_of(enum mig_column_type type)
 {
     static const char *const casts[] = {
@@ -51,6 +59,8 @@ static int list_columns(struct mig_source *source, const struct mig_pg_result *c
     mig_cleanup(mig_buffer_release) struct mig_buffer list = MIG_BUFFER_INIT(LIST_LIMIT);
     int result = mig_buffer_print(&list, err, "t.%s::bigint", info->id_column);
 
+    if (result == MIG_OK && !has_table(catalogue, info->name))
+        return mig_buffer_print(missing, err, "%s%s", missing->size ? ", " : "", info->name);
     if (result == MIG_OK && !has_column(catalogue, info->name, info->id_column))
         result = mig_buffer_print(missing, err, "%s%s.%s", missing->size ? ", " : "", info->name,
                                   info->id_column);

@@ -177,7 +177,11 @@ static int complain(int result, char **argv, const struct tool_option *const *al
                  all[optopt - FIRST]->argument);
     else if (optopt >= FIRST)
         mig_fail(err, MIG_E_USAGE, "--%s takes no value", all[optopt - FIRST]->name);
-    else if (optopt)
+    else if (optopt >= '0' && optopt <= '9') {
+        mig_fail(err, MIG_E_USAGE, "a number below zero looks like an option: '%s'",
+                 argv[optind - 1]);
+        return mig_hint(err, "put -- in front of it");
+    } else if (optopt)
         mig_fail(err, MIG_E_USAGE, "unknown option '-%c'", optopt);
     else
         mig_fail(err, MIG_E_USAGE, "unknown option '%s'", argv[optind - 1]);
