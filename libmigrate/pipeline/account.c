@@ -235,6 +235,25 @@ static int check_sums(struct mig_account *account, struct mig_error *err)
     return result;
 }
 
+/* What every node's books must say alike, whatever became of the rows on it. */
+static bool same_rows(const struct mig_node_sums *a, const struct mig_node_sums *b, int kind)
+{
+    const struct mig_kind_tally *one = &a->tally.kinds[kind], *other = &b->tally.kinds[kind];
+
+    return one->counted == other->counted && one->expired == other->expired &&
+           one->for_chain == other->for_chain &&
+           one->for_nodes + a->conflicts[kind] == other->for_nodes + b->conflicts[kind] &&
+           one->rejected - a->conflicts[kind] == other->rejected - b->conflicts[kind];
+}
+
+static bool same_reasons(const struct mig_node_sums *a, const struct mig_node_sums *b)
+{
+    for (int reason = 0; reason < MIG_REASON_COUNT; reason++)
+        if (reason != MIG_REASON_CONFLICT && a->tally.rejects[reason] != b->tally.rejects[reason])
+            return false;
+    return true;
+}
+
 static int check_node(struct mig_account *account, const struct mig_account_node *node,
                       const struct mig_node_sums *sums, const struct mig_node_sums *first,
                       struct mig_error *err)
@@ -252,19 +271,15 @@ static int check_node(struct mig_account *account, const struct mig_account_node
                                          "node '%s' does not have all of the run yet: run "
                                          "xmtp-migrate run again",
                                          node->name);
-    for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++) {
-        const struct mig_kind_tally *mine = &sums->tally.kinds[kind];
-        const struct mig_kind_tally *theirs = &first->tally.kinds[kind];
-
-        if (mine->counted != theirs->counted || mine->expired != theirs->expired ||
-            mine->for_chain != theirs->for_chain ||
-            mine->for_nodes + sums->conflicts[kind] !=
-                theirs->for_nodes + first->conflicts[kind] ||
-            mine->rejected - sums->conflicts[kind] != theirs->rejected - first->conflicts[kind])
+    for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
+        if (!same_rows(sums, first, kind))
             result = mig_account_add_problem(account, err,
                                              "%s: node '%s' counted other rows than the first node",
                                              mig_kind_info((enum mig_kind) kind)->name, node->name);
-    }
+    if (result == MIG_OK && !same_reasons(sums, first))
+        result = mig_account_add_problem(
+            account, err, "node '%s' rejected rows for other reasons than the first node",
+            node->name);
     return result;
 }
 

@@ -226,6 +226,8 @@ static void folder_of(const char *path, char folder[PATH_SIZE])
         length--;
     while (length > 0 && path[length - 1] != '/')
         length--;
+    while (length > 1 && path[length - 1] == '/')
+        length--;
     snprintf(folder, PATH_SIZE, "%.*s", length > 0 ? (int) length : 1, length > 0 ? path : ".");
 }
 

@@ -139,7 +139,7 @@ static void say_whom(struct mig_source *source, const char *table, const char *o
 {
     char waiting[256];
 
-    snprintf(waiting, sizeof waiting, "waiting for writers of %s: %s", table, oldest);
+    snprintf(waiting, sizeof waiting, "writers of %s: %s", table, oldest);
     mig_report_progress(
         source->hooks,
         &(struct mig_progress){.stage = "settle", .subject = table, .waiting = waiting});

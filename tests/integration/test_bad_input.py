@@ -9,13 +9,14 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import tarfile
 import time
 
 import pytest
 from conftest import ORIGINATOR_KEY, PAYER_KEY, tool_environment, tool_path
-from support.servers import psql, rows
+from support.servers import Server, client, psql, rows
 from support.world import (META, add_message, as_user, count, digest_of_node, insert_message,
                            world)  # noqa: F401
 
@@ -31,7 +32,7 @@ def assert_told(ran, *subjects):
     assert ran.out == ""
 
 
-# ---- databases that can't be used -------------------------------------------------------------------
+# ---- databases that can't be used ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("which", ["source", "node 'alpha'", "node 'beta'"])
@@ -50,7 +51,6 @@ def test_an_unknown_database_is_named(world):
 
 def test_a_host_that_never_answers_is_given_up(world):
     """A listening socket that says nothing."""
-    import socket
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -63,8 +63,7 @@ def test_a_host_that_never_answers_is_given_up(world):
 @pytest.fixture(scope="module")
 def locked_server():
     """A server that asks for passwords and writes down every statement."""
-    from support import servers
-    with servers.Server({"log_statement": "all", "log_connections": "on",
+    with Server({"log_statement": "all", "log_connections": "on",
                          "log_min_duration_statement": "0"}) as server:
         psql(server.dsn(), f"ALTER ROLE postgres PASSWORD '{PASSWORD}'")
         for name, words in (("v3", ["v3"]), ("alpha", ["node", "--node-id", "100"])):
@@ -145,8 +144,7 @@ def test_no_connection_is_left_to_be_had(new_server, tool, manifest):
     crowded = new_server(max_connections="6", superuser_reserved_connections="0",
                          max_wal_senders="0", autovacuum="off")
     path = manifest(crowded.dsn(), {"alpha": crowded.dsn()})
-    holders = [subprocess.Popen([tool_path("xmtp-seed"), "--version"]) for _ in range(0)]
-    sleepers = [subprocess.Popen(["psql", "-XAtqc", "SELECT pg_sleep(60)", crowded.dsn()],
+    sleepers = [subprocess.Popen([client("psql"), "-XAtqc", "SELECT pg_sleep(60)", crowded.dsn()],
                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                 for _ in range(6)]
     try:
@@ -154,12 +152,12 @@ def test_no_connection_is_left_to_be_had(new_server, tool, manifest):
         ran = tool("xmtp-migrate", "run", "--manifest", path, status=5)
         assert_told(ran, "source", "too many clients")
     finally:
-        for one in sleepers + holders:
+        for one in sleepers:
             one.kill()
             one.wait()
 
 
-# ---- nodes that are not what they should be ---------------------------------------------------------
+# ---- nodes that are not what they should be -----------------------------------------------------
 
 
 @pytest.mark.parametrize("change, said", [
@@ -264,7 +262,7 @@ def test_a_server_that_restarts_in_the_middle_is_tried_again(new_server, tool, m
     tool("xmtp-parity", "check", "--manifest", path)
 
 
-# ---- keys -------------------------------------------------------------------------------------------
+# ---- keys ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("content, said", [
@@ -311,7 +309,7 @@ def test_0x_and_upper_case_are_the_same_key(world):
     assert count(world.alpha, "payers") == 1
 
 
-# ---- policy -----------------------------------------------------------------------------------------
+# ---- policy -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("members, said", [
@@ -338,7 +336,8 @@ def test_a_shorter_retention_is_allowed_by_name_and_counted(world):
     assert ran.json["kinds"]["group_messages"]["expired"] == 1
 
 
-@pytest.mark.parametrize("text", ["yesterday", "2026-01-01", "2026-01-01T00:00:00", "", "1767225600",
+@pytest.mark.parametrize("text", ["yesterday", "2026-01-01", "2026-01-01T00:00:00", "",
+                                  "1767225600",
                                   "2026-02-30T00:00:00Z", "2026-01-01T25:00:00Z",
                                   "2026-01-01T00:00:00.1234567890Z", "0000-01-01T00:00:00Z",
                                   "9999-01-01T00:00:00Z"])
@@ -364,7 +363,7 @@ def test_an_unfinished_run_keeps_its_instant_and_policy(world, start_tool):
     assert world.run()["run"] == account["run"]
 
 
-# ---- files ------------------------------------------------------------------------------------------
+# ---- files --------------------------------------------------------------------------------------
 
 
 def limited(megabytes):
@@ -378,13 +377,13 @@ def limited(megabytes):
 @pytest.mark.parametrize("out", ["rows", "rows.tar"])
 def test_a_full_disk_leaves_no_bundle(world, tmp_path, out):
     psql(world.v3, "INSERT INTO group_messages (group_id, data, group_id_data_hash) SELECT"
-                   " '\\xa0a0', string_agg(sha256(('' || g || r)::bytea), ''::bytea), g::text::bytea"
-                   " FROM generate_series(1, 100) g, generate_series(1, 1500) r GROUP BY g")
+                   " '\\xa0a0', string_agg(sha256(('' || g || r)::bytea), ''::bytea),"
+                   " g::text::bytea FROM generate_series(1, 100) g, generate_series(1, 1500) r GROUP BY g")
     ran = subprocess.run([tool_path("xmtp-export"), "--manifest", world.manifest, "--out",
                           tmp_path / out], capture_output=True, text=True, env=tool_environment(),
                          preexec_fn=limited(1))
     assert ran.returncode == 1, ran.stderr
-    assert "write" in ran.stderr and str(tmp_path / out) in ran.stderr or "rows" in ran.stderr
+    assert "File too large" in ran.stderr and "rows" in ran.stderr
     assert not (tmp_path / "rows" / "index.json").exists()
     assert not (tmp_path / "rows.tar").exists()
     world.stage("export", "--out", tmp_path / out)  # once there is room, in the same place
@@ -453,7 +452,7 @@ def test_an_existing_bundle_is_not_overwritten(world, tmp_path):
     assert ran.status in (1, 2) and (tmp_path / "mine" / "precious.txt").read_text() == "mine"
 
 
-# ---- bundles that are not ours ----------------------------------------------------------------------
+# ---- bundles that are not ours ------------------------------------------------------------------
 
 
 @pytest.fixture

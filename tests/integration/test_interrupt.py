@@ -1,14 +1,15 @@
 """SIGINT and SIGTERM at any time: exit 130 within two seconds, and running again ends where an
 uninterrupted run ends."""
 
+import os
 import random
-import shutil
 import signal
 import subprocess
 import time
 
 import pytest
 from conftest import tool_environment, tool_path
+from support.servers import client, psql
 from support.world import assert_closes, digest_of_node, world  # noqa: F401
 
 ROWS = 8000
@@ -179,7 +180,6 @@ def test_killed_outright_it_goes_on_as_well(full, tool):
 
 def test_a_run_stopped_behind_its_last_part_still_ends(full, tool):
     """The chain's bundle is written, the run is not yet finished: it must not stand in the way."""
-    from support.servers import psql
     first = full.run("--as-of", UNTIL)
     for dsn in full.nodes.values():
         psql(dsn, "UPDATE xmtp_migrate.runs SET finished_at = NULL")
@@ -188,13 +188,12 @@ def test_a_run_stopped_behind_its_last_part_still_ends(full, tool):
     # Half of it written: made anew.
     for dsn in full.nodes.values():
         psql(dsn, "UPDATE xmtp_migrate.runs SET finished_at = NULL")
-    shutil.os.unlink(f"{first['chain_bundle']}/index.json")
+    os.unlink(f"{first['chain_bundle']}/index.json")
     assert full.run("--as-of", UNTIL) == first
     tool("xmtp-inspect", first["chain_bundle"])
 
 
 def test_it_stops_while_another_session_holds_what_it_needs(full, start_tool):
-    from support.servers import client
     holder = subprocess.Popen([client("psql"), "-XAtq", "-d", full.beta], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True)
     try:

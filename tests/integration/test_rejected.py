@@ -1,4 +1,4 @@
-"""Rejected rows: each kept whole, shown, retried, waived; and an account that closes after each step.
+"""Rejected rows: kept whole, shown, retried, waived, with an account that closes after each step.
 Also an account that somebody doctored."""
 
 import json
@@ -36,7 +36,7 @@ def source_row(v3, kind, id):
         FROM {table} t, jsonb_each(to_jsonb(t)) WHERE t.{TABLES[table]} = {id}"""))
 
 
-# ---- hostile rows ---------------------------------------------------------------------------------
+# ---- hostile rows -------------------------------------------------------------------------------
 
 
 def assert_whole(world, kind, id):
@@ -80,7 +80,7 @@ def test_no_secret_is_in_a_dead_letter(world):
         ["0", "0"]]
 
 
-# ---- list and show --------------------------------------------------------------------------------
+# ---- list and show ------------------------------------------------------------------------------
 
 
 def test_list_filters_and_show_shows(world):
@@ -136,7 +136,7 @@ def test_words_that_name_no_row_are_refused(world, words, status, said):
     assert count(world.alpha, "xmtp_migrate.waivers") == 0
 
 
-# ---- retry ----------------------------------------------------------------------------------------
+# ---- retry --------------------------------------------------------------------------------------
 
 
 def check_books(world, status):
@@ -252,7 +252,7 @@ def test_a_letter_about_a_row_that_is_good_now_goes_with_the_next_run(world):
     assert letters(world.alpha) == []
 
 
-# ---- waive ----------------------------------------------------------------------------------------
+# ---- waive --------------------------------------------------------------------------------------
 
 
 def test_the_verdict_is_green_when_every_rejected_row_is_waived(world):
@@ -308,7 +308,7 @@ def test_a_waivers_reason_may_hold_anything(world):
     assert world.migrate("rejected", "list").json["rejected"][0]["waiver"]["reason"] == reason
 
 
-# ---- an account that somebody doctored --------------------------------------------------------------
+# ---- an account that somebody doctored ----------------------------------------------------------
 
 
 @pytest.fixture
@@ -331,8 +331,8 @@ DOCTORED = {
     "nothing is loaded": "DELETE FROM counts WHERE state = 'loaded'",
     "an unknown state": "UPDATE counts SET state = 'lost' WHERE state = 'loaded'",
     "an unknown kind": "UPDATE counts SET kind = 'parcels' WHERE state = 'loaded'",
-    "a finding too many": "INSERT INTO counts SELECT run, source_table, first_id, '*',"
-                          " 'reject:conflict', 1 FROM counts LIMIT 1",
+    "a reason too many": "INSERT INTO counts SELECT run, source_table, first_id, '*',"
+                          " 'reject:data_empty', 1 FROM counts LIMIT 1",
     "a part is gone": "DELETE FROM parts WHERE source_table = 'group_messages'",
     "an empty part is gone": "DELETE FROM parts WHERE source_table = 'key_packages'",
     "a part begins late": "UPDATE parts SET first_id = 5 WHERE source_table = 'welcome_messages'",

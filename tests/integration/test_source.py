@@ -1,4 +1,4 @@
-"""Reading V3: what is settled, what is waited for and what is not, ids drawn by hand, odd servers."""
+"""Reading V3: what is settled, who is waited for and who not, ids drawn by hand, odd servers."""
 
 import subprocess
 import time
@@ -65,7 +65,7 @@ def tracker(dsn, table="group_messages"):
                          f" '{table}'"))
 
 
-# ---- what is settled ------------------------------------------------------------------------------
+# ---- what is settled ----------------------------------------------------------------------------
 
 
 def test_a_late_commit_is_waited_for_and_loaded(world, session, start_tool):
@@ -168,7 +168,7 @@ def test_a_writer_that_never_ends_can_be_left_by_a_signal(world, session, start_
     assert world.untouched()
 
 
-# ---- sequences ------------------------------------------------------------------------------------
+# ---- sequences ----------------------------------------------------------------------------------
 
 
 def test_a_sequence_that_caches_ids_is_refused_unless_all_transactions_are_waited_for(world):
@@ -245,7 +245,7 @@ def test_many_millions_of_ids_without_a_row_cost_nothing(world):
                              " 'group_messages'") == "1"
 
 
-# ---- the database's age and habits ------------------------------------------------------------------
+# ---- the database's age and habits --------------------------------------------------------------
 
 
 def test_an_old_database_gives_the_defaults_for_what_it_lacks(world):
@@ -345,11 +345,12 @@ def test_a_row_of_many_megabytes_is_moved(world):
         assert len(shown["row"]["data"]) > 40_000_000
 
 
-# ---- what is no V3 database -------------------------------------------------------------------------
+# ---- what is no V3 database ---------------------------------------------------------------------
 
 
 def test_everything_that_is_missing_is_named_at_once(world):
-    psql(world.v3, "DROP TABLE inbox_log CASCADE; ALTER TABLE group_messages DROP data, DROP group_id;"
+    psql(world.v3, "DROP TABLE inbox_log CASCADE;"
+                   "ALTER TABLE group_messages DROP data, DROP group_id;"
                    "ALTER TABLE key_packages DROP key_package CASCADE;"
                    "ALTER TABLE welcome_messages RENAME hpke_public_key TO other")
     ran = world.run(status=1)

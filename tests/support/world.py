@@ -7,7 +7,6 @@ import json
 
 import pytest
 
-from . import servers
 from .servers import psql
 
 META, BLOB = "gateway_envelopes_meta", "gateway_envelopes_blob"
@@ -158,11 +157,3 @@ def as_user(dsn, user, password=None):
     """The same database by another role."""
     parts = [part for part in dsn.split() if not part.startswith(("user=", "password="))]
     return " ".join(parts + [f"user={user}"] + ([f"password={password}"] if password else []))
-
-
-def make_role(dsn, script, role, **variables):
-    """Runs one of schemas/sql's role scripts."""
-    psql(dsn, file=str(script), variables={"role": role, **variables})
-
-
-__all__ = ["World", "world", "servers"]

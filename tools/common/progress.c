@@ -30,7 +30,8 @@ static struct {
     bool reported, running, stopping, drawn; /* drawn: a line without its newline stands there */
     unsigned lines;
     int64_t started_ns;
-    char stage[32], subject[64], waiting[128];
+    char stage[32], subject[64], waiting[256];
+    int64_t waiting_since_ns; /* 0: for nobody */
     uint64_t done, total, rejected;
     struct sample samples[SAMPLES];
     size_t sample_count;
@@ -223,7 +224,7 @@ static void draw(void)
 /* Samples even where it doesn't draw, so that a rate is that of the last seconds in every mode. */
 static void *keep_drawing(void *unused)
 {
-    int64_t next_ns = state.started_ns + modes[state.mode].first_ns;
+    int64_t next_ns = state.started_ns + modes[state.mode].first_ns, drawn_ns = 0;
     struct timespec until;
 
     HOLD();
@@ -233,8 +234,11 @@ static void *keep_drawing(void *unused)
             modes[state.mode].every_ns < SAMPLE_NS ? modes[state.mode].every_ns : SAMPLE_NS;
 
         take_sample(now_ns);
-        if (now_ns >= next_ns) {
+        /* Whom we wait for is news, unless it is over in a moment. */
+        if (now_ns >= next_ns || (state.waiting_since_ns > drawn_ns &&
+                                  now_ns - state.waiting_since_ns > MIG_NS_PER_SECOND)) {
             draw();
+            drawn_ns = now_ns;
             next_ns = now_ns + modes[state.mode].every_ns;
         }
         clock_gettime(CLOCK_MONOTONIC, &until);
@@ -272,6 +276,10 @@ static void on_progress(void *context, const struct mig_progress *progress)
         state.sample_count = 0;
     copy_text(state.stage, sizeof state.stage, progress->stage);
     copy_text(state.subject, sizeof state.subject, progress->subject);
+    if (!progress->waiting || !progress->waiting[0])
+        state.waiting_since_ns = 0;
+    else if (state.waiting_since_ns == 0)
+        state.waiting_since_ns = mig_time_monotonic_ns();
     copy_text(state.waiting, sizeof state.waiting, progress->waiting);
     state.done = progress->done;
     state.total = progress->total;
