@@ -12,40 +12,29 @@
 #define OF_THE_PART "*" /* stands for the kind of counts that are not told apart by kind */
 #define LIST_LIMIT ((size_t) 1 << 20)
 
+/* A run reads ranges that are cut where any node's books end, so a settled part lies below that
+ * place or above it. Where parts were cut before does not matter: V3's pruner moves the cuts. */
 int node_booked(struct mig_node *node, const char *run, const struct mig_part *part,
-                bool *ret_booked, struct mig_load_result *ret_result, struct mig_error *err)
+                bool *ret_booked, struct mig_error *err)
 {
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    char first[NODE_NUMBER_SIZE];
+    int64_t position;
     int result;
 
     *ret_booked = false;
     if (!part->settled)
         return MIG_OK;
-    result = mig_pg_query(
-        node->pg,
-        "SELECT p.last_id, coalesce(sum(c.rows) FILTER (WHERE state = 'loaded'), 0),"
-        " coalesce(sum(c.rows) FILTER (WHERE state = 'already_there'), 0),"
-        " coalesce(sum(c.rows) FILTER (WHERE state = 'conflicts'), 0) FROM xmtp_migrate.parts p"
-        " LEFT JOIN xmtp_migrate.counts c USING (run, source_table, first_id) WHERE p.run = $1 AND"
-        " p.source_table = $2 AND p.first_id = $3 GROUP BY p.last_id",
-        (const char *const[]){run, mig_table_info(part->table)->name,
-                              node_number(part->first_id, first)},
-        3, &answer, err);
-    if (result != MIG_OK || answer.rows == 0)
+    result = mig_node_position(node, run, part->table, &position, err);
+    if (result != MIG_OK || position == INT64_MIN || position < part->first_id)
         return result;
-    if (mig_pg_int64(&answer, 0, 0) != part->last_id) {
+    if (position < part->last_id) {
         mig_fail(err, MIG_E_REFUSED,
-                 "node '%s': the run has a part of %s from %" PRId64 " that ends at %" PRId64
-                 ", not at %" PRId64,
-                 node->entry->name, mig_table_info(part->table)->name, part->first_id,
-                 mig_pg_int64(&answer, 0, 0), part->last_id);
+                 "node '%s': the run has %s up to %" PRId64
+                 ", which is inside the part from %" PRId64 " to %" PRId64,
+                 node->entry->name, mig_table_info(part->table)->name, position, part->first_id,
+                 part->last_id);
         return mig_hint(err, "load the bundle that the run was begun with, or begin a new run");
     }
     *ret_booked = true;
-    *ret_result = (struct mig_load_result){(uint64_t) mig_pg_int64(&answer, 0, 1),
-                                           (uint64_t) mig_pg_int64(&answer, 0, 2),
-                                           (uint64_t) mig_pg_int64(&answer, 0, 3)};
     return MIG_OK;
 }
 
@@ -195,25 +184,70 @@ static int forget_unsettled(struct mig_node *node, const struct mig_run *run,
                         4, &answer, err);
 }
 
+/* The ids of chain-bound rows, where a second reading might take others for such: as an array
+ * literal, empty when they need not be kept. */
+static int list_chain_ids(const struct mig_part *part, struct mig_buffer *ids,
+                          struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    if (part->settled && part->table != MIG_TABLE_GROUP_MESSAGES)
+        return MIG_OK;
+    for (size_t i = 0; i < part->row_count && result == MIG_OK; i++)
+        if (part->envelopes[i].route == MIG_ROUTE_CHAIN)
+            result = mig_buffer_print(ids, err, "%s%" PRId64, ids->size ? "," : "{",
+                                      part->envelopes[i].sequence_id);
+    return result == MIG_OK && ids->size > 0 ? mig_buffer_append(ids, "}", 2, err) : result;
+}
+
 static int insert_part(struct mig_node *node, const struct mig_run *run,
                        const struct mig_part *part, const char *chain_digest,
                        const struct mig_tally *tally, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    mig_cleanup(mig_buffer_release) struct mig_buffer ids = MIG_BUFFER_INIT(LIST_LIMIT);
     char first[NODE_NUMBER_SIZE], last[NODE_NUMBER_SIZE], chain[NODE_NUMBER_SIZE];
     uint64_t for_chain = 0;
+    int result = list_chain_ids(part, &ids, err);
 
+    if (result != MIG_OK)
+        return result;
     for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
         for_chain += tally->kinds[kind].for_chain;
     return mig_pg_query(
         node->pg,
         "INSERT INTO xmtp_migrate.parts (run, source_table, first_id, last_id,"
-        " settled, chain_rows, chain_digest) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        " settled, chain_rows, chain_digest, chain_ids) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         (const char *const[]){run->facts.run, mig_table_info(part->table)->name,
                               node_number(part->first_id, first), node_number(part->last_id, last),
                               part->settled ? "t" : "f", node_number((int64_t) for_chain, chain),
-                              chain_digest},
-        7, &answer, err);
+                              chain_digest, (const char *) ids.data},
+        8, &answer, err);
+}
+
+/* Which rows the run rejected: those whose letters are staged in this transaction. */
+static int book_rejected(struct mig_node *node, const struct mig_run *run, enum mig_table table,
+                         const char *first_id, const struct mig_tally *tally, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    uint64_t rejected = 0;
+    int result;
+
+    for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
+        rejected += tally->kinds[kind].rejected;
+    if (rejected == 0)
+        return MIG_OK;
+    result = mig_pg_query(
+        node->pg,
+        "INSERT INTO xmtp_migrate.rejected (run, source_table, first_id, kind, sequence_id, reason)"
+        " SELECT $1, $2, $3, kind, seq, reason FROM mig_stage_letters",
+        (const char *const[]){run->facts.run, mig_table_info(table)->name, first_id}, 3, &answer,
+        err);
+    if (result == MIG_OK && (uint64_t) answer.affected != rejected)
+        result = mig_fail(err, MIG_E_CORRUPT,
+                          "node '%s': %" PRIu64 " rows are rejected, %" PRId64 " are written down",
+                          node->entry->name, rejected, answer.affected);
+    return result;
 }
 
 int node_book_part(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
@@ -228,6 +262,8 @@ int node_book_part(struct mig_node *node, const struct mig_run *run, const struc
     judge_conflicts(part, conflicts, &tally);
     if ((result = forget_unsettled(node, run, part, err)) != MIG_OK ||
         (result = insert_part(node, run, part, chain_digest, &tally, err)) != MIG_OK ||
+        (result = book_rejected(node, run, part->table, node_number(part->first_id, first), &tally,
+                                err)) != MIG_OK ||
         (result = add_tally(&counts, &tally, err)) != MIG_OK ||
         (result = add_load(&counts, part->table, result_counts, err)) != MIG_OK)
         return result;
@@ -236,27 +272,30 @@ int node_book_part(struct mig_node *node, const struct mig_run *run, const struc
 
 /* ---- a row that was tried again ----------------------------------------------------------- */
 
-static int find_part_of(struct mig_node *node, const struct mig_run *run, enum mig_table table,
-                        int64_t id, char first_id[NODE_NUMBER_SIZE], struct mig_error *err)
+/* Takes the row out of what the run rejected. *ret_found is false when the letter is of an earlier
+ * run or of another tool: this run's counts know nothing of it. */
+static int unbook_rejected(struct mig_node *node, const struct mig_run *run,
+                           const struct mig_dead_letter *letter, bool *ret_found,
+                           char first_id[NODE_NUMBER_SIZE], enum mig_reason *ret_reason,
+                           struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     char number[NODE_NUMBER_SIZE];
-    int result = mig_pg_query(
-        node->pg,
-        "SELECT first_id FROM xmtp_migrate.parts WHERE run = $1 AND"
-        " source_table = $2 AND $3::bigint BETWEEN first_id AND last_id"
-        " ORDER BY settled DESC LIMIT 1",
-        (const char *const[]){run->facts.run, mig_table_info(table)->name, node_number(id, number)},
-        3, &answer, err);
+    int result =
+        mig_pg_query(node->pg,
+                     "DELETE FROM xmtp_migrate.rejected WHERE run = $1 AND kind = $2 AND"
+                     " sequence_id = $3 RETURNING first_id, reason",
+                     (const char *const[]){run->facts.run, mig_kind_info(letter->kind)->name,
+                                           node_number(letter->id, number)},
+                     3, &answer, err);
 
     if (result != MIG_OK)
         return result;
-    if (answer.rows == 0) {
-        mig_fail(err, MIG_E_REFUSED, "node '%s': run %s has no part with %s %" PRId64,
-                 node->entry->name, run->facts.run, mig_table_info(table)->name, id);
-        return mig_hint(err, "run xmtp-migrate run: a new run judges every row anew");
+    *ret_found = answer.rows == 1;
+    if (answer.rows == 1) {
+        snprintf(first_id, NODE_NUMBER_SIZE, "%s", mig_pg_text(&answer, 0, 0));
+        *ret_reason = mig_reason_parse(mig_pg_text(&answer, 0, 1));
     }
-    snprintf(first_id, NODE_NUMBER_SIZE, "%s", mig_pg_text(&answer, 0, 0));
     return MIG_OK;
 }
 
@@ -267,19 +306,23 @@ int node_book_retry(struct mig_node *node, const struct mig_run *run, const stru
     mig_cleanup(counts_release) struct counts counts = COUNTS_INIT;
     const char *old_kind = mig_kind_info(letter->kind)->name;
     struct mig_tally tally = part->tally;
+    enum mig_reason reason = MIG_REASON_NONE;
     char first[NODE_NUMBER_SIZE];
-    int result;
+    bool found;
+    int result = unbook_rejected(node, run, letter, &found, first, &reason, err);
 
-    judge_conflicts(part, conflicts, &tally);
-    if ((result = find_part_of(node, run, part->table, letter->id, first, err)) != MIG_OK ||
-        (result = add(&counts, old_kind, "", "counted", -1, err)) != MIG_OK ||
-        (result = add(&counts, old_kind, "", "rejected", -1, err)) != MIG_OK ||
-        (result = add(&counts, OF_THE_PART, "reject:", letter->reason, -1, err)) != MIG_OK ||
-        (result = add_tally(&counts, &tally, err)) != MIG_OK ||
-        (result = add_load(&counts, part->table, result_counts, err)) != MIG_OK)
+    if (result != MIG_OK || !found)
         return result;
-    if (strcmp(letter->reason, mig_reason_info(MIG_REASON_CONFLICT)->name) == 0 &&
-        (result = add(&counts, old_kind, "", "conflicts", -1, err)) != MIG_OK)
+    judge_conflicts(part, conflicts, &tally);
+    if ((result = add(&counts, old_kind, "", "counted", -1, err)) != MIG_OK ||
+        (result = add(&counts, old_kind, "", "rejected", -1, err)) != MIG_OK ||
+        (result = add(&counts, OF_THE_PART, "reject:", mig_reason_info(reason)->name, -1, err)) !=
+            MIG_OK ||
+        (reason == MIG_REASON_CONFLICT &&
+         (result = add(&counts, old_kind, "", "conflicts", -1, err)) != MIG_OK) ||
+        (result = add_tally(&counts, &tally, err)) != MIG_OK ||
+        (result = add_load(&counts, part->table, result_counts, err)) != MIG_OK ||
+        (result = book_rejected(node, run, part->table, first, &tally, err)) != MIG_OK)
         return result;
     return write_counts(node, run, part->table, first, &counts, err);
 }

@@ -81,13 +81,31 @@ static size_t find_row(const struct mig_part *part, int64_t id)
     return low < part->row_count && part->rows[low].id == id ? low : part->row_count;
 }
 
-static int delete_letter(struct mig_node *node, const char *kind, const char *id,
+static int delete_letter(struct mig_node *node, const char *kind, const char *id, bool *ret_deleted,
                          struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result = mig_pg_query(node->pg, "SELECT delete_migration_dead_letter_box($1, $2)",
+                              (const char *const[]){kind, id}, 2, &answer, err);
 
-    return mig_pg_query(node->pg, "SELECT delete_migration_dead_letter_box($1, $2)",
-                        (const char *const[]){kind, id}, 2, &answer, err);
+    if (result == MIG_OK)
+        *ret_deleted = answer.rows == 1 && mig_pg_bool(&answer, 0, 0);
+    return result;
+}
+
+int node_forget_letter(struct mig_node *node, const struct mig_dead_letter *letter,
+                       struct mig_error *err)
+{
+    char number[NODE_NUMBER_SIZE];
+    bool deleted;
+    int result = delete_letter(node, mig_kind_info(letter->kind)->name,
+                               node_number(letter->id, number), &deleted, err);
+
+    if (result != MIG_OK || deleted)
+        return result;
+    mig_fail(err, MIG_E_TEMPORARY, "node '%s': the dead letter of %s %" PRId64 " is gone",
+             node->entry->name, mig_kind_info(letter->kind)->name, letter->id);
+    return mig_hint(err, "somebody else was at it: list the rejected rows anew");
 }
 
 /* A letter of an earlier run, or of another tool, about a row that has another state now. Rows that
@@ -110,12 +128,13 @@ static int remove_outdated(struct mig_node *node, const struct mig_part *part,
     for (int row = 0; row < answer.rows && result == MIG_OK; row++) {
         const char *kind = mig_pg_text(&answer, row, 0), *id = mig_pg_text(&answer, row, 1);
         const size_t i = find_row(part, mig_pg_int64(&answer, row, 1));
+        bool deleted;
 
         if (i == part->row_count ||
             (is_letter(part, conflicts, i) &&
              strcmp(mig_kind_info(part->envelopes[i].kind)->name, kind) == 0))
             continue;
-        result = delete_letter(node, kind, id, err);
+        result = delete_letter(node, kind, id, &deleted, err);
     }
     return result;
 }
@@ -143,20 +162,22 @@ void mig_dead_letters_release(struct mig_dead_letters *letters)
 #define UTC_TEXT(column) "to_char(" column ", 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
 /* An array, not a pointer: it is a format, which the compiler then checks in every build. */
+/* The columns and the join of waivers, and the condition on the run, stand only where our books do.
+ */
 static const char letters_sql[] =
     "SELECT l.source_table, l.sequence_id, l.reason, l.retryable, " UTC_TEXT(
         "l.added_at") ", " UTC_TEXT("l.retried_at") ", octet_length(l.payload), %s FROM "
                                                     "migration_dead_letter_box l %s"
                                                     " WHERE l.source_table = ANY ($7::text[])"
-                                                    " AND ($1::text IS NULL OR l.source_table = "
-                                                    "$1) AND ($2::bigint IS NULL OR l.sequence_id "
-                                                    "= $2)"
-                                                    " AND ($3::text IS NULL OR l.reason = $3) AND "
-                                                    "($4::text IS NULL OR"
-                                                    " (l.source_table, l.sequence_id) > ($4, "
-                                                    "$5::bigint)) ORDER BY l.source_table, "
-                                                    "l.sequence_id"
-                                                    " LIMIT $6";
+                                                    " AND ($1::text IS NULL OR l.source_table = $1)"
+                                                    " AND ($2::bigint IS NULL OR l.sequence_id = "
+                                                    "$2)"
+                                                    " AND ($3::text IS NULL OR l.reason = $3)"
+                                                    " AND ($4::text IS NULL OR (l.source_table, "
+                                                    "l.sequence_id) > ($4, $5::bigint))"
+                                                    " AND ($8::text IS NULL OR %s)"
+                                                    " ORDER BY l.source_table, l.sequence_id LIMIT "
+                                                    "$6";
 
 static int take_letter(const struct mig_pg_result *answer, int row, struct mig_dead_letter *letter,
                        struct mig_error *err)
@@ -208,6 +229,7 @@ int mig_node_letters(struct mig_node *node, const struct mig_letter_filter *filt
         filter->has_after ? node_number(filter->after_id, after) : NULL,
         node_number(filter->limit ? filter->limit : PAGE, limit),
         kinds,
+        filter->run,
     };
     int result;
 
@@ -217,7 +239,11 @@ int mig_node_letters(struct mig_node *node, const struct mig_letter_filter *filt
                              : "NULL, NULL, NULL",
              node->has_books ? "LEFT JOIN xmtp_migrate.waivers w ON w.kind = l.source_table AND"
                                " w.sequence_id = l.sequence_id AND w.rejected_for = l.reason"
-                             : "");
+                             : "",
+             node->has_books ? "EXISTS (SELECT FROM xmtp_migrate.rejected r WHERE r.run = $8 AND"
+                               " r.kind = l.source_table AND r.sequence_id = l.sequence_id AND"
+                               " r.reason = l.reason)"
+                             : "false");
     result = mig_pg_query(node->pg, sql, params, mig_count_of(params), &answer, err);
     if (result != MIG_OK)
         return result;
@@ -258,7 +284,7 @@ int mig_node_waive(struct mig_node *node, enum mig_kind kind, int64_t id, const 
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     char number[NODE_NUMBER_SIZE];
-    int result = node->has_books ? MIG_OK : node_lock(node, err);
+    int result = node->has_books ? MIG_OK : mig_node_claim(node, err);
 
     if (result != MIG_OK)
         return result;

@@ -12,46 +12,24 @@
 /* How often a part is begun anew when the node's pruner or another writer was in the way. */
 #define ATTEMPTS 4
 
-/* The last id that this part brought of a kind, among those that the sequence gave out. */
-static bool last_settled_id(const struct mig_part *part, enum mig_kind kind, int64_t *ret_id)
-{
-    for (size_t i = part->row_count; part->settled && i > 0; i--)
-        if (part->envelopes[i - 1].kind == kind) {
-            *ret_id = part->envelopes[i - 1].sequence_id;
-            return true;
-        }
-    return false;
-}
-
-/* The Go migrator resumes from here, so it never goes down, and never over what is not settled. */
+/* The Go migrator resumes from here, so it never goes down, and never over what is not settled:
+ * every id up to the end of a settled part has its state now. */
 static int raise_tracker(struct mig_node *node, const struct mig_part *part, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     const enum mig_kind kind = node_kind_of(part->table);
     char number[NODE_NUMBER_SIZE];
-    int64_t id;
 
-    if (kind == MIG_KIND_COUNT || !last_settled_id(part, kind, &id))
+    if (kind == MIG_KIND_COUNT || !part->settled || part->last_id < 1)
         return MIG_OK;
-    return mig_pg_query(node->pg,
-                        "INSERT INTO migration_tracker AS t (source_table, last_migrated_id)"
-                        " VALUES ($1, $2) ON CONFLICT (source_table) DO UPDATE SET"
-                        " last_migrated_id = excluded.last_migrated_id, updated_at = now()"
-                        " WHERE t.last_migrated_id < excluded.last_migrated_id",
-                        (const char *const[]){mig_kind_info(kind)->name, node_number(id, number)},
-                        2, &answer, err);
-}
-
-static int forget_letter(struct mig_node *node, const struct mig_dead_letter *letter,
-                         struct mig_error *err)
-{
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    char number[NODE_NUMBER_SIZE];
-
     return mig_pg_query(
-        node->pg, "SELECT delete_migration_dead_letter_box($1, $2)",
-        (const char *const[]){mig_kind_info(letter->kind)->name, node_number(letter->id, number)},
-        2, &answer, err);
+        node->pg,
+        "INSERT INTO migration_tracker AS t (source_table, last_migrated_id)"
+        " VALUES ($1, $2) ON CONFLICT (source_table) DO UPDATE SET"
+        " last_migrated_id = excluded.last_migrated_id, updated_at = now()"
+        " WHERE t.last_migrated_id < excluded.last_migrated_id",
+        (const char *const[]){mig_kind_info(kind)->name, node_number(part->last_id, number)}, 2,
+        &answer, err);
 }
 
 /* What a transaction is to bring: a part of a run, or the one row of a letter tried again. */
@@ -70,7 +48,7 @@ static int store_rows(struct mig_node *node, struct load_job *job, struct mig_er
 
     if ((result = node_store_envelopes(node, job->part, job->conflicts, &job->counts, err)) !=
             MIG_OK ||
-        (job->letter && (result = forget_letter(node, job->letter, err)) != MIG_OK) ||
+        (job->letter && (result = node_forget_letter(node, job->letter, err)) != MIG_OK) ||
         (result = node_store_letters(node, job->part, job->conflicts, err)) != MIG_OK)
         return result;
     if (job->letter)
@@ -145,7 +123,7 @@ int mig_node_load(struct mig_node *node, const struct mig_run *run, const struct
     if (!conflicts)
         return mig_fail(err, MIG_E_NOMEM, "node '%s': out of memory", node->entry->name);
     if ((result = mig_stop_check(node->stop, err)) != MIG_OK ||
-        (result = node_booked(node, run->facts.run, part, &booked, &job.counts, err)) != MIG_OK)
+        (result = node_booked(node, run->facts.run, part, &booked, err)) != MIG_OK)
         return result;
     if (!booked && (result = store_in_transaction(node, &job, err)) != MIG_OK)
         return mig_error_within(err, "%s from %" PRId64 " to %" PRId64,
@@ -160,7 +138,7 @@ int mig_node_retry(struct mig_node *node, const struct mig_run *run, const struc
 {
     bool conflict = false;
     struct load_job job = {run, part, NULL, letter, &conflict, {0}};
-    int result = node_lock(node, err);
+    int result = mig_node_claim(node, err);
 
     if (result == MIG_OK && (result = store_in_transaction(node, &job, err)) != MIG_OK)
         mig_error_within(err, "%s %" PRId64, mig_kind_info(letter->kind)->name, letter->id);

@@ -110,7 +110,7 @@ static int refuse_second(struct mig_node *node, struct mig_error *err)
 
 /* A session lock: it ends with the connection, so a crashed run leaves nothing behind. Our schema
  * is made under it: not before a run really begins, and by one at a time. */
-int node_lock(struct mig_node *node, struct mig_error *err)
+int mig_node_claim(struct mig_node *node, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     char key[NODE_NUMBER_SIZE];

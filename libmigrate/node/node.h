@@ -35,6 +35,10 @@ int mig_node_open(const struct mig_manifest *manifest, size_t index, enum mig_no
 void mig_node_close(struct mig_node **node);
 const char *mig_node_name(const struct mig_node *node);
 
+/* Takes the lock against a second run, for as long as the node is open; twice is once.
+ * Errors: MIG_E_TEMPORARY, naming who has it. */
+int mig_node_claim(struct mig_node *node, struct mig_error *err);
+
 /* ---- runs --------------------------------------------------------------------------------- */
 
 /* What is pinned for a run, the same on every node. */
@@ -42,10 +46,14 @@ struct mig_run {
     struct mig_bundle_facts facts;   /* run id, network, as_of, profile, policy, addresses */
     int64_t bounds[MIG_TABLE_COUNT]; /* each table's settled range ends here */
     bool finished;                   /* on this node */
+    bool has_parts;                  /* on this node */
 };
 
-/* The newest run of the manifest's network that this node knows, if any.
- * Errors: as pg; MIG_E_CORRUPT when what is stored can't be read. */
+/* The run with this id, or with NULL the newest of the manifest's network that this node knows, if
+ * any. Errors: as pg; MIG_E_CORRUPT when what is stored can't be read. */
+int mig_node_find_run(struct mig_node *node, const char *run, bool *ret_found,
+                      struct mig_run *ret_run, struct mig_error *err);
+/* The newest. */
 int mig_node_last_run(struct mig_node *node, bool *ret_found, struct mig_run *ret_run,
                       struct mig_error *err);
 
@@ -53,9 +61,11 @@ int mig_node_last_run(struct mig_node *node, bool *ret_found, struct mig_run *re
  * Errors: MIG_E_REFUSED naming what differs. */
 int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct mig_error *err);
 
-/* Says that every part of the run is there. blockers go with it. */
+/* Says that every part of the run is there. blockers go with it, and problems: sentences that make
+ * the account red. */
 int mig_node_run_finish(struct mig_node *node, const struct mig_run *run,
-                        const struct mig_blockers *blockers, struct mig_error *err);
+                        const struct mig_blockers *blockers, const char *const *problems,
+                        size_t problem_count, struct mig_error *err);
 
 /* Up to which id of a table's settled range the node has all parts of the run; INT64_MIN when it
  * has none. */
@@ -74,8 +84,8 @@ struct mig_load_result {
  * bytes is already there; with other bytes it becomes a dead letter (conflict) and the node's row
  * stays.
  *
- * A part that this run has already loaded is left alone (its counts are given again); an unsettled
- * one is counted anew. chain_digest, NULL when the part has no rows for the chain, is kept with the
+ * A part that this run has already loaded is left alone (*ret_result is all zero); an unsettled one
+ * is counted anew. chain_digest, NULL when the part has no rows for the chain, is kept with the
  * part. Errors: as pg; MIG_E_TEMPORARY when partitions keep vanishing under us.
  */
 int mig_node_load(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
@@ -89,11 +99,13 @@ struct mig_node_sums {
     struct mig_tally tally;
     uint64_t loaded[MIG_KIND_COUNT], already_there[MIG_KIND_COUNT];
     uint64_t conflicts[MIG_KIND_COUNT]; /* in tally they stand as rejected, not as for_nodes */
-    uint64_t waived[MIG_KIND_COUNT];    /* without conflicts, whose letters not every node has */
+    uint64_t settled[MIG_TABLE_COUNT];  /* rows counted in settled parts */
     char *gap; /* where a table's parts leave a gap, overlap or end early, or NULL */
     char *odd; /* what no program of ours would write into the books, or NULL */
     bool finished;
     struct mig_blockers blockers;
+    char **problems; /* found when the run ended */
+    size_t problem_count;
 };
 int mig_node_sums(struct mig_node *node, const char *run, struct mig_node_sums *ret_sums,
                   struct mig_error *err);
@@ -106,7 +118,9 @@ struct mig_chain_part {
     bool settled;
     uint64_t rows;
     char digest[65];
+    int64_t *ids; /* rising; NULL where a second reading can't see other rows */
 };
+void mig_chain_parts_release(struct mig_chain_part *parts, size_t count);
 int mig_node_chain_parts(struct mig_node *node, const char *run, struct mig_chain_part **ret_parts,
                          size_t *ret_count, struct mig_error *err);
 
@@ -135,6 +149,7 @@ struct mig_letter_filter {
     enum mig_kind kind;
     int64_t id;
     const char *reason; /* or NULL */
+    const char *run;    /* only rows that this run rejected, or NULL */
     /* The next page: letters behind this one, in the order of kind's name and id. */
     bool has_after;
     enum mig_kind after_kind;

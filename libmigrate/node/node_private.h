@@ -41,9 +41,6 @@ struct mig_node {
     struct node_reading reading;
 };
 
-/* node.c: takes the lock against a second run, once, and makes our schema under it. */
-int node_lock(struct mig_node *node, struct mig_error *err);
-
 /* schema.c: who and what this database is, and our own schema in it. */
 int node_check(struct mig_node *node, bool for_writing, struct mig_error *err);
 int node_find_books(struct mig_node *node, struct mig_error *err);
@@ -63,7 +60,10 @@ int node_stage_prepare(struct mig_node *node, struct mig_error *err);
 int node_store_envelopes(struct mig_node *node, const struct mig_part *part, bool *conflicts,
                          struct mig_load_result *result, struct mig_error *err);
 
-/* letters.c: the part's dead letters, in the transaction under way. */
+/* letters.c: takes a letter out of the box. Errors: MIG_E_TEMPORARY when it is gone already. */
+int node_forget_letter(struct mig_node *node, const struct mig_dead_letter *letter,
+                       struct mig_error *err);
+/* The part's dead letters, in the transaction under way. */
 int node_store_letters(struct mig_node *node, const struct mig_part *part, const bool *conflicts,
                        struct mig_error *err);
 
@@ -71,13 +71,14 @@ int node_store_letters(struct mig_node *node, const struct mig_part *part, const
 int node_book_part(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
                    const bool *conflicts, const char *chain_digest,
                    const struct mig_load_result *result, struct mig_error *err);
-/* Moves the row of a retried letter to its new state in the counts of the part that holds it. */
+/* Moves the row of a retried letter to its new state in the counts of the part that holds it; a row
+ * that the run did not reject is in no count of it, and nothing is moved. */
 int node_book_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
                     const bool *conflicts, const struct mig_dead_letter *letter,
                     const struct mig_load_result *counts, struct mig_error *err);
-/* Whether the part is in the books already, and then with which counts. */
+/* Whether the part is in the books already. */
 int node_booked(struct mig_node *node, const char *run, const struct mig_part *part,
-                bool *ret_booked, struct mig_load_result *ret_result, struct mig_error *err);
+                bool *ret_booked, struct mig_error *err);
 
 /* runs.c: how a run ended here, and what blocks it. */
 int node_run_outcome(struct mig_node *node, const char *run, struct mig_node_sums *sums,

@@ -59,6 +59,7 @@ static int take_run(const struct mig_pg_result *answer, struct mig_run *ret_run,
     take_text(run.facts.payer, sizeof run.facts.payer, answer, 5);
     take_text(run.facts.originator, sizeof run.facts.originator, answer, 6);
     run.finished = mig_pg_bool(answer, 0, 8);
+    run.has_parts = mig_pg_bool(answer, 0, 9);
     if ((result = bounds_from_json(mig_pg_text(answer, 0, 7), &run, err)) == MIG_OK)
         *ret_run = run;
     return result;
@@ -66,10 +67,11 @@ static int take_run(const struct mig_pg_result *answer, struct mig_run *ret_run,
 
 #define RUN_COLUMNS                                                                                \
     "run, network, as_of_ns, profile, policy_digest, payer, originator, bounds::text,"             \
-    " finished_at IS NOT NULL"
+    " finished_at IS NOT NULL,"                                                                    \
+    " EXISTS (SELECT FROM xmtp_migrate.parts p WHERE p.run = runs.run)"
 
-int mig_node_last_run(struct mig_node *node, bool *ret_found, struct mig_run *ret_run,
-                      struct mig_error *err)
+int mig_node_find_run(struct mig_node *node, const char *run, bool *ret_found,
+                      struct mig_run *ret_run, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     int result;
@@ -77,15 +79,22 @@ int mig_node_last_run(struct mig_node *node, bool *ret_found, struct mig_run *re
     *ret_found = false;
     if (!node->has_books)
         return MIG_OK;
-    result = mig_pg_query(node->pg,
-                          "SELECT " RUN_COLUMNS " FROM xmtp_migrate.runs WHERE network = $1"
-                          " ORDER BY started_at DESC, run LIMIT 1",
-                          (const char *const[]){node->manifest->network}, 1, &answer, err);
+    result =
+        mig_pg_query(node->pg,
+                     "SELECT " RUN_COLUMNS " FROM xmtp_migrate.runs WHERE network = $1"
+                     " AND ($2::text IS NULL OR run = $2) ORDER BY started_at DESC, run LIMIT 1",
+                     (const char *const[]){node->manifest->network, run}, 2, &answer, err);
     if (result != MIG_OK || answer.rows == 0)
         return result;
     result = take_run(&answer, ret_run, err);
     *ret_found = result == MIG_OK;
     return result;
+}
+
+int mig_node_last_run(struct mig_node *node, bool *ret_found, struct mig_run *ret_run,
+                      struct mig_error *err)
+{
+    return mig_node_find_run(node, NULL, ret_found, ret_run, err);
 }
 
 /* What two descriptions of one run disagree about, or NULL. */
@@ -113,6 +122,7 @@ static int insert_run(struct mig_node *node, const struct mig_run *run, struct m
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     mig_cleanup(put_json) struct json_object *bounds = bounds_to_json(run);
     char as_of[NODE_NUMBER_SIZE];
+    const char *const text = bounds ? json_object_to_json_string(bounds) : NULL;
     const char *const params[] = {run->facts.run,
                                   run->facts.network,
                                   node_number(run->facts.as_of_ns, as_of),
@@ -120,13 +130,24 @@ static int insert_run(struct mig_node *node, const struct mig_run *run, struct m
                                   run->facts.policy_digest,
                                   run->facts.payer,
                                   run->facts.originator,
-                                  json_object_to_json_string(bounds)};
+                                  text};
 
+    if (!text)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
     return mig_pg_query(node->pg,
                         "INSERT INTO xmtp_migrate.runs (run, network, as_of_ns, profile,"
                         " policy_digest, payer, originator, bounds)"
                         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb)",
                         params, mig_count_of(params), &answer, err);
+}
+
+/* A run that is taken up reads them anew: the sequence may have passed some meanwhile. */
+static int forget_unsettled(struct mig_node *node, const char *run, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+
+    return mig_pg_query(node->pg, "DELETE FROM xmtp_migrate.parts WHERE run = $1 AND NOT settled",
+                        (const char *const[]){run}, 1, &answer, err);
 }
 
 int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct mig_error *err)
@@ -136,7 +157,7 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
     const char *what;
     int result;
 
-    if ((result = node_lock(node, err)) != MIG_OK)
+    if ((result = mig_node_claim(node, err)) != MIG_OK)
         return result;
     result = mig_pg_query(node->pg, "SELECT " RUN_COLUMNS " FROM xmtp_migrate.runs WHERE run = $1",
                           (const char *const[]){run->facts.run}, 1, &answer, err);
@@ -148,7 +169,7 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
         return result;
     what = difference(&known, run);
     if (!what)
-        return MIG_OK;
+        return known.finished ? MIG_OK : forget_unsettled(node, run->facts.run, err);
     mig_fail(err, MIG_E_REFUSED, "node '%s': run %s was begun with another value for %s",
              node->entry->name, run->facts.run, what);
     return mig_hint(err, "put it back as it was, or begin a new run");
@@ -178,17 +199,34 @@ static int blockers_from_json(const char *text, struct mig_blockers *blockers,
     return result;
 }
 
+static struct json_object *texts_to_json(const char *const *texts, size_t count)
+{
+    struct json_object *list = json_object_new_array();
+
+    for (size_t i = 0; i < count; i++)
+        json_object_array_add(list, json_object_new_string(texts[i]));
+    return list;
+}
+
 int mig_node_run_finish(struct mig_node *node, const struct mig_run *run,
-                        const struct mig_blockers *blockers, struct mig_error *err)
+                        const struct mig_blockers *blockers, const char *const *problems,
+                        size_t problem_count, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    mig_cleanup(put_json) struct json_object *list = mig_blockers_to_json(blockers);
+    mig_cleanup(put_json) struct json_object *blocking = mig_blockers_to_json(blockers);
+    mig_cleanup(put_json) struct json_object *wrong = texts_to_json(problems, problem_count);
+    int result =
+        mig_pg_query(node->pg,
+                     "UPDATE xmtp_migrate.runs SET finished_at = coalesce(finished_at, now()),"
+                     " blockers = $2::jsonb, problems = $3::jsonb WHERE run = $1",
+                     (const char *const[]){run->facts.run, json_object_to_json_string(blocking),
+                                           json_object_to_json_string(wrong)},
+                     3, &answer, err);
 
-    return mig_pg_query(node->pg,
-                        "UPDATE xmtp_migrate.runs SET finished_at = coalesce(finished_at, now()),"
-                        " blockers = $2::jsonb WHERE run = $1",
-                        (const char *const[]){run->facts.run, json_object_to_json_string(list)}, 2,
-                        &answer, err);
+    if (result == MIG_OK && answer.affected != 1)
+        result = mig_fail(err, MIG_E_CORRUPT, "node '%s': the books know no run %s",
+                          node->entry->name, run->facts.run);
+    return result;
 }
 
 int mig_node_position(struct mig_node *node, const char *run, enum mig_table table,
@@ -209,17 +247,55 @@ int mig_node_position(struct mig_node *node, const char *run, enum mig_table tab
     return result;
 }
 
+static int problems_from_json(const char *text, struct mig_node_sums *sums, struct mig_error *err)
+{
+    mig_cleanup(put_json) struct json_object *list = json_tokener_parse(text);
+    const size_t count =
+        json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
+
+    sums->problems = calloc(count + 1, sizeof *sums->problems);
+    if (!sums->problems)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < count; i++) {
+        const char *problem = json_object_get_string(json_object_array_get_idx(list, i));
+
+        sums->problems[i] = strdup(problem ? problem : "");
+        if (!sums->problems[i])
+            return mig_fail(err, MIG_E_NOMEM, "out of memory");
+        sums->problem_count++;
+    }
+    return MIG_OK;
+}
+
+/* Counts without a run: nothing of ours would leave those. */
+static int note_orphans(struct mig_node_sums *sums, struct mig_error *err)
+{
+    uint64_t counted = 0;
+
+    for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
+        counted += sums->tally.kinds[kind].counted;
+    if (counted == 0 || sums->odd)
+        return MIG_OK;
+    if (asprintf(&sums->odd, "%" PRIu64 " rows are of a run that they do not know", counted) >= 0)
+        return MIG_OK;
+    sums->odd = NULL;
+    return mig_fail(err, MIG_E_NOMEM, "out of memory");
+}
+
 int node_run_outcome(struct mig_node *node, const char *run, struct mig_node_sums *sums,
                      struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     int result = mig_pg_query(node->pg,
-                              "SELECT finished_at IS NOT NULL, blockers::text"
+                              "SELECT finished_at IS NOT NULL, blockers::text, problems::text"
                               " FROM xmtp_migrate.runs WHERE run = $1",
                               (const char *const[]){run}, 1, &answer, err);
 
-    if (result != MIG_OK || answer.rows == 0)
+    if (result == MIG_OK && answer.rows == 0)
+        return note_orphans(sums, err);
+    if (result != MIG_OK)
         return result;
     sums->finished = mig_pg_bool(&answer, 0, 0);
-    return blockers_from_json(mig_pg_text(&answer, 0, 1), &sums->blockers, err);
+    result = blockers_from_json(mig_pg_text(&answer, 0, 1), &sums->blockers, err);
+    return result == MIG_OK ? problems_from_json(mig_pg_text(&answer, 0, 2), sums, err) : result;
 }

@@ -94,29 +94,21 @@ static int find_gap(struct mig_node *node, const char *run, struct mig_node_sums
     return sums->gap ? MIG_OK : mig_fail(err, MIG_E_NOMEM, "out of memory");
 }
 
-/* Letters of rows that the run's parts hold, as far as somebody waived them as they stand.
- * Conflicts are left out: a node that holds the row rightly has no letter to waive. */
-static int count_waived(struct mig_node *node, const char *run, struct mig_node_sums *sums,
-                        struct mig_error *err)
+static int count_settled(struct mig_node *node, const char *run, struct mig_node_sums *sums,
+                         struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    int result = mig_pg_query(
-        node->pg,
-        "SELECT l.source_table, count(*) FROM migration_dead_letter_box l JOIN"
-        " xmtp_migrate.waivers w ON w.kind = l.source_table AND w.sequence_id = l.sequence_id AND"
-        " w.rejected_for = l.reason WHERE l.reason <> $2 AND"
-        " EXISTS (SELECT FROM xmtp_migrate.parts p WHERE"
-        " p.run = $1 AND l.sequence_id BETWEEN p.first_id AND p.last_id AND p.source_table = CASE"
-        " l.source_table WHEN 'commit_messages' THEN 'group_messages' ELSE l.source_table END)"
-        " GROUP BY 1",
-        (const char *const[]){run, mig_reason_info(MIG_REASON_CONFLICT)->name}, 2, &answer, err);
+    int result = mig_pg_query(node->pg,
+                              "SELECT source_table, sum(c.rows)::bigint FROM xmtp_migrate.counts c"
+                              " JOIN xmtp_migrate.parts p USING (run, source_table, first_id)"
+                              " WHERE run = $1 AND p.settled AND c.state = 'counted' GROUP BY 1",
+                              (const char *const[]){run}, 1, &answer, err);
 
-    for (int row = 0; row < answer.rows; row++) {
-        enum mig_kind kind;
-
-        if (mig_kind_parse(mig_pg_text(&answer, row, 0), &kind, NULL) == MIG_OK)
-            sums->waived[kind] = (uint64_t) mig_pg_int64(&answer, row, 1);
-    }
+    for (int row = 0; row < answer.rows; row++)
+        for (int table = 0; table < MIG_TABLE_COUNT; table++)
+            if (strcmp(mig_table_info((enum mig_table) table)->name,
+                       mig_pg_text(&answer, row, 0)) == 0)
+                sums->settled[table] = (uint64_t) mig_pg_int64(&answer, row, 1);
     return result;
 }
 
@@ -132,7 +124,7 @@ int mig_node_sums(struct mig_node *node, const char *run, struct mig_node_sums *
     }
     if ((result = add_up(node, run, &sums, err)) != MIG_OK ||
         (result = find_gap(node, run, &sums, err)) != MIG_OK ||
-        (result = count_waived(node, run, &sums, err)) != MIG_OK ||
+        (result = count_settled(node, run, &sums, err)) != MIG_OK ||
         (result = node_run_outcome(node, run, &sums, err)) != MIG_OK)
         return result;
     *ret_sums = sums;
@@ -144,40 +136,9 @@ void mig_node_sums_release(struct mig_node_sums *sums)
 {
     free(sums->gap);
     free(sums->odd);
+    for (size_t i = 0; i < sums->problem_count; i++)
+        free(sums->problems[i]);
+    free(sums->problems);
     mig_blockers_release(&sums->blockers);
     *sums = (struct mig_node_sums){0};
-}
-
-int mig_node_chain_parts(struct mig_node *node, const char *run, struct mig_chain_part **ret_parts,
-                         size_t *ret_count, struct mig_error *err)
-{
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    struct mig_chain_part *parts;
-    int result = mig_pg_query(node->pg,
-                              "SELECT source_table, first_id, last_id, settled, chain_rows,"
-                              " coalesce(chain_digest, '') FROM xmtp_migrate.parts WHERE run = $1"
-                              " AND chain_rows > 0 ORDER BY source_table, first_id",
-                              (const char *const[]){run}, 1, &answer, err);
-
-    if (result != MIG_OK)
-        return result;
-    parts = calloc((size_t) answer.rows + 1, sizeof *parts);
-    if (!parts)
-        return mig_fail(err, MIG_E_NOMEM, "out of memory");
-    for (int row = 0; row < answer.rows; row++) {
-        struct mig_chain_part *part = &parts[row];
-
-        for (int table = 0; table < MIG_TABLE_COUNT; table++)
-            if (strcmp(mig_table_info((enum mig_table) table)->name,
-                       mig_pg_text(&answer, row, 0)) == 0)
-                part->table = (enum mig_table) table;
-        part->first_id = mig_pg_int64(&answer, row, 1);
-        part->last_id = mig_pg_int64(&answer, row, 2);
-        part->settled = mig_pg_bool(&answer, row, 3);
-        part->rows = (uint64_t) mig_pg_int64(&answer, row, 4);
-        snprintf(part->digest, sizeof part->digest, "%s", mig_pg_text(&answer, row, 5));
-    }
-    *ret_parts = parts;
-    *ret_count = (size_t) answer.rows;
-    return MIG_OK;
 }

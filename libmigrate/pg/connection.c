@@ -209,9 +209,13 @@ static int check_dsn(const char *dsn, const char *subject, struct mig_error *err
 int mig_pg_open(const char *dsn, const struct mig_pg_options *options, struct mig_pg **ret_pg,
                 struct mig_error *err)
 {
-    static const char *const keywords[] = {"dbname", "fallback_application_name", "client_encoding",
-                                           NULL};
-    const char *const values[] = {dsn, "xmtp-migrate", "UTF8", NULL};
+    /* What stands in front of dbname, the DSN may say otherwise. A network that swallows everything
+     * ends the connection after a minute or two. */
+    static const char *const keywords[] = {"keepalives_idle",           "keepalives_interval",
+                                           "keepalives_count",          "tcp_user_timeout",
+                                           "fallback_application_name", "dbname",
+                                           "client_encoding",           NULL};
+    const char *const values[] = {"30", "10", "6", "60000", "xmtp-migrate", dsn, "UTF8", NULL};
     mig_cleanup(mig_pg_close) struct mig_pg *pg = calloc(1, sizeof *pg);
     int result = check_dsn(dsn, options->subject, err);
 

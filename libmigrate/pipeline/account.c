@@ -27,6 +27,11 @@ void mig_account_free(struct mig_account **account)
         free(a->nodes[i].name);
     for (size_t i = 0; i < a->problem_count; i++)
         free(a->problems[i]);
+    for (size_t i = 0; i < a->waiver_count; i++) {
+        free(a->waivers[i].reason);
+        free(a->waivers[i].who);
+    }
+    free(a->waivers);
     free(a->nodes);
     free(a->problems);
     mig_blockers_release(&a->blockers);
@@ -54,121 +59,135 @@ int mig_account_add_problem(struct mig_account *account, struct mig_error *err, 
     return MIG_OK;
 }
 
-/* ---- conflicts: rows that some nodes hold otherwise ---------------------------------------- */
+/* ---- rejected rows of all nodes together --------------------------------------------------- */
 
-/* Rows that are a conflict on at least one node; waived only if they are wherever they are one. */
-struct conflict {
+/* A row that at least one node rejected: waived only if it is wherever it was rejected, a conflict
+ * if it is one anywhere. letter is the first node's that has it. */
+struct rejection {
     int64_t id;
-    bool waived;
+    bool waived, conflict;
+    struct mig_dead_letter letter;
 };
 
-struct conflicts {
-    struct conflict *items;
+struct rejections {
+    struct rejection *items;
     size_t count;
 };
 
-static void conflicts_release(struct conflicts *conflicts)
+static void rejections_release(struct rejections *rejections)
 {
-    free(conflicts->items);
+    for (size_t i = 0; i < rejections->count; i++) {
+        free(rejections->items[i].letter.waiver_reason);
+        free(rejections->items[i].letter.waiver_who);
+    }
+    free(rejections->items);
 }
 
-static int add_conflicts(struct conflicts *conflicts, const struct mig_dead_letters *letters,
-                         struct mig_error *err)
+/* Takes the letters' texts. */
+static int add_rejections(struct rejections *rejections, struct mig_dead_letters *letters,
+                          struct mig_error *err)
 {
-    struct conflict *items =
-        realloc(conflicts->items, (conflicts->count + letters->count + 1) * sizeof *items);
+    struct rejection *items =
+        realloc(rejections->items, (rejections->count + letters->count + 1) * sizeof *items);
 
     if (!items)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
-    conflicts->items = items;
-    for (size_t i = 0; i < letters->count; i++)
-        items[conflicts->count++] =
-            (struct conflict){letters->items[i].id, letters->items[i].waived};
+    rejections->items = items;
+    for (size_t i = 0; i < letters->count; i++) {
+        struct mig_dead_letter *letter = &letters->items[i];
+
+        items[rejections->count++] = (struct rejection){
+            letter->id, letter->waived,
+            strcmp(letter->reason, mig_reason_info(MIG_REASON_CONFLICT)->name) == 0, *letter};
+        letter->waiver_reason = letter->waiver_who = NULL;
+    }
     return MIG_OK;
 }
 
 static int compare_ids(const void *a, const void *b)
 {
-    const struct conflict *one = a, *other = b;
+    const struct rejection *one = a, *other = b;
 
     return (one->id > other->id) - (one->id < other->id);
 }
 
 /* Makes one of those that several nodes told of. */
-static void unite(struct conflicts *conflicts)
+static void unite(struct rejections *rejections)
 {
     size_t kept = 0;
 
-    if (conflicts->count > 0)
-        qsort(conflicts->items, conflicts->count, sizeof *conflicts->items, compare_ids);
-    for (size_t i = 0; i < conflicts->count; i++) {
-        if (kept == 0 || conflicts->items[kept - 1].id != conflicts->items[i].id)
-            conflicts->items[kept++] = conflicts->items[i];
-        else if (!conflicts->items[i].waived)
-            conflicts->items[kept - 1].waived = false;
+    if (rejections->count > 0)
+        qsort(rejections->items, rejections->count, sizeof *rejections->items, compare_ids);
+    for (size_t i = 0; i < rejections->count; i++) {
+        struct rejection *item = &rejections->items[i];
+
+        if (kept == 0 || rejections->items[kept - 1].id != item->id) {
+            rejections->items[kept++] = *item;
+            continue;
+        }
+        rejections->items[kept - 1].waived &= item->waived;
+        rejections->items[kept - 1].conflict |= item->conflict;
+        free(item->letter.waiver_reason);
+        free(item->letter.waiver_who);
     }
-    conflicts->count = kept;
+    rejections->count = kept;
 }
 
-static uint64_t count_waived(const struct conflicts *conflicts)
+/* What this run rejected on one node: the box keeps letters of others too. */
+static int collect(struct mig_node *node, const char *run, enum mig_kind kind,
+                   struct rejections *rejections, struct mig_error *err)
 {
-    uint64_t waived = 0;
-
-    for (size_t i = 0; i < conflicts->count; i++)
-        waived += conflicts->items[i].waived;
-    return waived;
-}
-
-static int collect_conflicts(struct mig_node *node, enum mig_kind kind, struct conflicts *set,
-                             struct mig_error *err)
-{
-    struct mig_letter_filter filter = {
-        .has_kind = true, .kind = kind, .reason = mig_reason_info(MIG_REASON_CONFLICT)->name};
-    int result = MIG_OK;
+    struct mig_letter_filter filter = {.has_kind = true, .kind = kind, .run = run};
 
     for (;;) {
         mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
+        int result = mig_node_letters(node, &filter, &letters, err);
 
-        result = mig_node_letters(node, &filter, &letters, err);
-        if (result != MIG_OK || letters.count == 0 ||
-            (result = add_conflicts(set, &letters, err)) != MIG_OK)
+        if (result != MIG_OK || letters.count == 0)
             return result;
         filter.has_after = true;
         filter.after_kind = kind;
         filter.after_id = letters.items[letters.count - 1].id;
+        if ((result = add_rejections(rejections, &letters, err)) != MIG_OK)
+            return result;
     }
+}
+
+static int add_waiver(struct mig_account *account, enum mig_kind kind, struct rejection *rejection,
+                      struct mig_error *err)
+{
+    struct mig_account_waiver *waivers =
+        realloc(account->waivers, (account->waiver_count + 1) * sizeof *waivers);
+    struct mig_account_waiver *waiver;
+
+    if (!waivers)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    account->waivers = waivers;
+    waiver = &waivers[account->waiver_count++];
+    *waiver = (struct mig_account_waiver){.kind = kind,
+                                          .id = rejection->id,
+                                          .reason = mig_take(rejection->letter.waiver_reason),
+                                          .who = mig_take(rejection->letter.waiver_who)};
+    memcpy(waiver->rejected_for, rejection->letter.reason, sizeof waiver->rejected_for);
+    memcpy(waiver->when, rejection->letter.waiver_when, sizeof waiver->when);
+    account->waived[kind]++;
+    return MIG_OK;
 }
 
 /*
  * A row that is a conflict anywhere is rejected as a whole. Nodes that hold it rightly have one row
  * more than the account's for_nodes, which is set apart, so that the sums close for every node.
  */
-static int settle_conflicts(struct mig_node **nodes, const struct mig_node_sums *sums, size_t count,
-                            enum mig_kind kind, struct mig_account *account, struct mig_error *err)
+static void set_conflicts_apart(const struct mig_node_sums *sums, uint64_t conflicts,
+                                enum mig_kind kind, struct mig_account *account)
 {
-    mig_cleanup(conflicts_release) struct conflicts set = {0};
-    struct mig_kind_tally *tally = &account->tally.kinds[kind];
-    uint64_t most = 0;
-    int result = MIG_OK;
+    const uint64_t elsewhere = conflicts - sums[0].conflicts[kind];
 
-    for (size_t i = 0; i < count; i++)
-        most = sums[i].conflicts[kind] > most ? sums[i].conflicts[kind] : most;
-    for (size_t i = 0; i < count && most > 0 && result == MIG_OK; i++)
-        result = collect_conflicts(nodes[i], kind, &set, err);
-    if (result != MIG_OK || most == 0)
-        return result;
-    unite(&set);
-    if (set.count < most)
-        return mig_account_add_problem(account, err,
-                                       "%s: %" PRIu64 " conflicts were met but %zu dead letters "
-                                       "are kept",
-                                       mig_kind_info(kind)->name, most, set.count);
-    account->waived[kind] += count_waived(&set);
-    tally->rejected += set.count - sums[0].conflicts[kind];
-    tally->for_nodes -= set.count - sums[0].conflicts[kind];
-    account->tally.rejects[MIG_REASON_CONFLICT] += set.count - sums[0].conflicts[kind];
-    for (size_t i = 0; i < count; i++) {
-        uint64_t beside = set.count - sums[i].conflicts[kind];
+    account->tally.kinds[kind].rejected += elsewhere;
+    account->tally.kinds[kind].for_nodes -= elsewhere;
+    account->tally.rejects[MIG_REASON_CONFLICT] += elsewhere;
+    for (size_t i = 0; i < account->node_count; i++) {
+        uint64_t beside = conflicts - sums[i].conflicts[kind];
         uint64_t *places[] = {&account->nodes[i].loaded[kind],
                               &account->nodes[i].already_there[kind]};
 
@@ -180,6 +199,40 @@ static int settle_conflicts(struct mig_node **nodes, const struct mig_node_sums 
             beside -= taken;
         }
     }
+}
+
+static int judge_rejections(struct mig_node **nodes, const struct mig_node_sums *sums,
+                            enum mig_kind kind, struct mig_account *account, struct mig_error *err)
+{
+    mig_cleanup(rejections_release) struct rejections all = {0};
+    uint64_t most = 0, most_conflicts = 0, conflicts = 0;
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < account->node_count; i++) {
+        if (sums[i].tally.kinds[kind].rejected > most)
+            most = sums[i].tally.kinds[kind].rejected;
+        if (sums[i].conflicts[kind] > most_conflicts)
+            most_conflicts = sums[i].conflicts[kind];
+    }
+    for (size_t i = 0; i < account->node_count && most > 0 && result == MIG_OK; i++)
+        result = collect(nodes[i], account->facts.run, kind, &all, err);
+    if (result != MIG_OK)
+        return result;
+    unite(&all);
+    for (size_t i = 0; i < all.count && result == MIG_OK; i++) {
+        conflicts += all.items[i].conflict;
+        if (all.items[i].waived)
+            result = add_waiver(account, kind, &all.items[i], err);
+    }
+    if (result != MIG_OK)
+        return result;
+    if (all.count < most || conflicts < most_conflicts ||
+        conflicts - sums[0].conflicts[kind] > account->tally.kinds[kind].for_nodes)
+        return mig_account_add_problem(account, err,
+                                       "%s: %" PRIu64 " rows were rejected, but %zu dead letters "
+                                       "are kept",
+                                       mig_kind_info(kind)->name, most, all.count);
+    set_conflicts_apart(sums, conflicts, kind, account);
     return MIG_OK;
 }
 
@@ -266,11 +319,15 @@ static int check_node(struct mig_account *account, const struct mig_account_node
     if (result == MIG_OK && sums->odd)
         result = mig_account_add_problem(account, err, "node '%s': its books say that %s",
                                          node->name, sums->odd);
-    if (result == MIG_OK && !sums->finished)
+    for (size_t i = 0; i < sums->problem_count && sums == first && result == MIG_OK; i++)
+        result = mig_account_add_problem(account, err, "%s", sums->problems[i]);
+    if (result == MIG_OK && !sums->finished) {
+        account->unfinished = !sums->odd;
         result = mig_account_add_problem(account, err,
                                          "node '%s' does not have all of the run yet: run "
                                          "xmtp-migrate run again",
                                          node->name);
+    }
     for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
         if (!same_rows(sums, first, kind))
             result = mig_account_add_problem(account, err,
@@ -286,7 +343,6 @@ static int check_node(struct mig_account *account, const struct mig_account_node
 static int judge(struct mig_account *account, const struct mig_node_sums *sums,
                  struct mig_error *err)
 {
-    uint64_t waived = 0, by_reason;
     int result = MIG_OK;
 
     account->verdict = account->problem_count ? MIG_VERDICT_RED : MIG_VERDICT_GREEN;
@@ -295,9 +351,9 @@ static int judge(struct mig_account *account, const struct mig_node_sums *sums,
     if (result == MIG_OK)
         result = check_sums(account, err);
     for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
-        waived += account->waived[kind];
-    if (account->verdict == MIG_VERDICT_GREEN && total_rejected(account, &by_reason) > waived)
-        account->verdict = MIG_VERDICT_PARTIAL;
+        if (account->verdict == MIG_VERDICT_GREEN &&
+            account->tally.kinds[kind].rejected > account->waived[kind])
+            account->verdict = MIG_VERDICT_PARTIAL;
     return result;
 }
 
@@ -313,9 +369,6 @@ static int add_node(struct mig_account *account, struct mig_node *node,
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
     memcpy(entry->loaded, sums->loaded, sizeof entry->loaded);
     memcpy(entry->already_there, sums->already_there, sizeof entry->already_there);
-    for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
-        if (account->node_count == 0 || sums->waived[kind] < account->waived[kind])
-            account->waived[kind] = sums->waived[kind];
     account->node_count++;
     return MIG_OK;
 }
@@ -324,8 +377,8 @@ static int add_node(struct mig_account *account, struct mig_node *node,
 static int add_chain_blockers(struct mig_account *account, struct mig_node *node,
                               struct mig_error *err)
 {
-    struct mig_letter_filter filter = {.reason =
-                                           mig_reason_info(MIG_REASON_PAYLOAD_TOO_LARGE)->name};
+    struct mig_letter_filter filter = {
+        .reason = mig_reason_info(MIG_REASON_PAYLOAD_TOO_LARGE)->name, .run = account->facts.run};
     mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
     int result = mig_node_letters(node, &filter, &letters, err);
 
@@ -358,7 +411,7 @@ static int read_sums(struct mig_node **nodes, size_t count, struct mig_account *
         return result;
     account->tally = sums[0].tally;
     for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
-        result = settle_conflicts(nodes, sums, count, (enum mig_kind) kind, account, err);
+        result = judge_rejections(nodes, sums, (enum mig_kind) kind, account, err);
     if (result == MIG_OK)
         result = mig_blockers_append(&account->blockers, &sums[0].blockers, err);
     if (result == MIG_OK && account->tally.rejects[MIG_REASON_PAYLOAD_TOO_LARGE] > 0)
@@ -366,16 +419,17 @@ static int read_sums(struct mig_node **nodes, size_t count, struct mig_account *
     return result == MIG_OK ? judge(account, sums, err) : result;
 }
 
-/* The run to tell of: the newest that any node knows, an unfinished one before a finished one. */
-static int find_run(struct mig_node **nodes, size_t count, struct mig_account *account,
-                    struct mig_error *err)
+/* The run to tell of: the one named, else the newest that any node knows, an unfinished one before
+ * a finished one. */
+static int find_run(struct mig_node **nodes, size_t count, const char *wanted,
+                    struct mig_account *account, struct mig_error *err)
 {
     bool chosen_finished = true;
 
     for (size_t i = 0; i < count; i++) {
         struct mig_run run;
         bool found;
-        int result = mig_node_last_run(nodes[i], &found, &run, err);
+        int result = mig_node_find_run(nodes[i], wanted, &found, &run, err);
 
         if (result != MIG_OK)
             return result;
@@ -388,8 +442,8 @@ static int find_run(struct mig_node **nodes, size_t count, struct mig_account *a
     return MIG_OK;
 }
 
-int mig_account_read(struct mig_node **nodes, size_t node_count, struct mig_account **ret_account,
-                     struct mig_error *err)
+int mig_account_read(struct mig_node **nodes, size_t node_count, const char *run,
+                     struct mig_account **ret_account, struct mig_error *err)
 {
     mig_cleanup(mig_account_free) struct mig_account *account = calloc(1, sizeof *account);
     struct mig_node_sums *sums = calloc(node_count + 1, sizeof *sums);
@@ -400,7 +454,7 @@ int mig_account_read(struct mig_node **nodes, size_t node_count, struct mig_acco
     if (!account || !sums || !account->nodes)
         result = mig_fail(err, MIG_E_NOMEM, "out of memory");
     if (result == MIG_OK)
-        result = find_run(nodes, node_count, account, err);
+        result = find_run(nodes, node_count, run, account, err);
     if (result == MIG_OK && account->started)
         result = read_sums(nodes, node_count, account, sums, err);
     for (size_t i = 0; sums && i < node_count; i++)
@@ -416,6 +470,11 @@ int mig_account_outcome(const struct mig_account *account, struct mig_error *err
     if (!account->started) {
         mig_fail(err, MIG_E_REFUSED, "no node knows of a run yet");
         return mig_hint(err, "xmtp-migrate run begins one");
+    }
+    if (account->verdict == MIG_VERDICT_RED && account->unfinished) {
+        mig_fail(err, MIG_E_TEMPORARY, "run %s is not at its end: %s", account->facts.run,
+                 account->problem_count ? account->problems[0] : "");
+        return mig_hint(err, "xmtp-migrate run goes on with it");
     }
     if (account->verdict == MIG_VERDICT_RED) {
         mig_fail(err, MIG_E_DIFFERENT, "the account is red: %s%s",

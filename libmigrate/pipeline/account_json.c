@@ -71,11 +71,39 @@ static struct json_object *findings_to_json(const struct mig_tally *tally)
     return object;
 }
 
+static struct json_object *waivers_to_json(const struct mig_account *account)
+{
+    struct json_object *list = json_object_new_array();
+
+    for (size_t i = 0; i < account->waiver_count; i++) {
+        const struct mig_account_waiver *waiver = &account->waivers[i];
+        struct json_object *item = json_object_new_object();
+
+        json_object_object_add(item, "kind",
+                               json_object_new_string(mig_kind_info(waiver->kind)->name));
+        json_object_object_add(item, "id", json_object_new_int64(waiver->id));
+        json_object_object_add(item, "rejected_for", json_object_new_string(waiver->rejected_for));
+        json_object_object_add(item, "reason", json_object_new_string(waiver->reason));
+        json_object_object_add(item, "who", json_object_new_string(waiver->who));
+        json_object_object_add(item, "when", json_object_new_string(waiver->when));
+        json_object_array_add(list, item);
+    }
+    return list;
+}
+
+static struct json_object *problems_to_json(const struct mig_account *account)
+{
+    struct json_object *list = json_object_new_array();
+
+    for (size_t i = 0; i < account->problem_count; i++)
+        json_object_array_add(list, json_object_new_string(account->problems[i]));
+    return list;
+}
+
 struct json_object *mig_account_to_json(const struct mig_account *account)
 {
     struct json_object *document = json_object_new_object();
     struct json_object *kinds = json_object_new_object();
-    struct json_object *problems = json_object_new_array();
     char as_of[MIG_TIME_TEXT_SIZE];
 
     mig_time_format(account->facts.as_of_ns, as_of);
@@ -91,12 +119,13 @@ struct json_object *mig_account_to_json(const struct mig_account *account)
     json_object_object_add(document, "findings", findings_to_json(&account->tally));
     json_object_object_add(document, "rejects", reasons_to_json(&account->tally));
     json_object_object_add(document, "blockers", mig_blockers_to_json(&account->blockers));
+    if (account->waiver_count > 0)
+        json_object_object_add(document, "waivers", waivers_to_json(account));
     if (account->chain_bundle[0])
         json_object_object_add(document, "chain_bundle",
                                json_object_new_string(account->chain_bundle));
-    for (size_t i = 0; i < account->problem_count; i++)
-        json_object_array_add(problems, json_object_new_string(account->problems[i]));
-    json_object_object_add(document, "problems", problems);
+    if (account->problem_count > 0)
+        json_object_object_add(document, "problems", problems_to_json(account));
     json_object_object_add(document, "verdict",
                            json_object_new_string(mig_verdict_name(account->verdict)));
     return document;

@@ -10,13 +10,42 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Leaves the rows that the books name, where they name any: a second reading may see rows that came
+ * later, or take a row for a commit whose column was filled in meanwhile. */
+static void keep_booked_rows(struct mig_part *part, const struct mig_chain_part *booked)
+{
+    size_t kept = 0;
+    uint64_t at = 0;
+
+    for (size_t i = 0; booked->ids && i < part->row_count; i++) {
+        while (at < booked->rows && booked->ids[at] < part->rows[i].id)
+            at++;
+        if (at < booked->rows && booked->ids[at] == part->rows[i].id)
+            part->rows[kept++] = part->rows[i];
+    }
+    if (booked->ids)
+        part->row_count = kept;
+}
+
+/* A row that the books name is for the chain, whatever its column says by now: the payload is the
+ * same either way. */
+static void route_as_booked(struct mig_envelope *envelope, const struct mig_chain_part *booked)
+{
+    if (booked->ids && envelope->kind == MIG_KIND_GROUP_MESSAGES &&
+        envelope->route == MIG_ROUTE_NODE) {
+        envelope->kind = MIG_KIND_COMMIT_MESSAGES;
+        envelope->route = MIG_ROUTE_CHAIN;
+    }
+}
+
 /* Leaves the chain-bound rows of a transformed part, nothing else. */
-static void keep_chain_rows(struct mig_part *part)
+static void keep_chain_rows(struct mig_part *part, const struct mig_chain_part *booked)
 {
     struct mig_tally tally = {0};
     size_t kept = 0;
 
     for (size_t i = 0; i < part->row_count; i++) {
+        route_as_booked(&part->envelopes[i], booked);
         if (part->envelopes[i].route != MIG_ROUTE_CHAIN)
             continue;
         part->rows[kept] = part->rows[i];
@@ -104,10 +133,12 @@ static int write_part(struct chain_job *job, const struct mig_chain_part *booked
     mig_cleanup(mig_part_free) struct mig_part *part = NULL;
     int result;
 
-    if ((result = read_whole(job, booked, &part, err)) != MIG_OK ||
-        (result = mig_transform_part(job->transform, job->pool, part, err)) != MIG_OK)
+    if ((result = read_whole(job, booked, &part, err)) != MIG_OK)
         return result;
-    keep_chain_rows(part);
+    keep_booked_rows(part, booked);
+    if ((result = mig_transform_part(job->transform, job->pool, part, err)) != MIG_OK)
+        return result;
+    keep_chain_rows(part, booked);
     if ((result = check_against_books(part, booked, err)) != MIG_OK)
         return result;
     /* Ranges of a bundle leave no gap: what lies before has no row for the chain. */
@@ -138,11 +169,6 @@ static int write_all(struct chain_job *job, const struct mig_chain_part *parts, 
 }
 
 /* ---- one that is there already -------------------------------------------------------------- */
-
-static void free_reader(struct mig_bundle_reader **reader)
-{
-    mig_bundle_reader_free(reader);
-}
 
 /* Whether the bundle's next chain part is the one booked; with booked NULL, whether it has ended.
  */
@@ -176,7 +202,7 @@ static int find_written(const char *out, const struct mig_run *run,
                         const struct mig_chain_part *parts, size_t count, bool *ret_written,
                         struct mig_error *err)
 {
-    mig_cleanup(free_reader) struct mig_bundle_reader *reader = NULL;
+    mig_cleanup(mig_bundle_reader_free) struct mig_bundle_reader *reader = NULL;
     bool same = true;
     int result = MIG_OK;
 
@@ -192,27 +218,16 @@ static int find_written(const char *out, const struct mig_run *run,
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
-static void free_parts(struct mig_chain_part **parts)
+static int write_bundle(const struct mig_manifest *manifest, const struct mig_run *run,
+                        struct mig_source *source, const struct mig_chain_part *parts, size_t count,
+                        const char *out, const struct mig_blockers *blockers,
+                        const struct mig_hooks *hooks, struct mig_error *err)
 {
-    free(*parts);
-}
-
-int pipeline_bundle_chain(const struct mig_manifest *manifest, const struct mig_run *run,
-                          struct mig_source *source, struct mig_node *node, const char *out,
-                          const struct mig_blockers *blockers, const struct mig_hooks *hooks,
-                          struct mig_error *err)
-{
-    mig_cleanup(free_parts) struct mig_chain_part *parts = NULL;
     mig_cleanup(mig_transform_free) struct mig_transform *transform = NULL;
     mig_cleanup(mig_pool_free) struct mig_pool *pool = NULL;
     mig_cleanup(mig_bundle_writer_free) struct mig_bundle_writer *writer = NULL;
-    bool written;
-    size_t count;
-    int result = mig_node_chain_parts(node, run->facts.run, &parts, &count, err);
+    int result;
 
-    if (result != MIG_OK || count == 0 ||
-        (result = find_written(out, run, parts, count, &written, err)) != MIG_OK || written)
-        return result;
     if ((result = mig_transform_open(manifest, run->facts.as_of_ns, NULL, NULL, &transform, err)) !=
             MIG_OK ||
         (result = mig_pool_open(0, &pool, err)) != MIG_OK ||
@@ -225,4 +240,24 @@ int pipeline_bundle_chain(const struct mig_manifest *manifest, const struct mig_
                                            .hooks = hooks},
                        parts, count, err);
     return result == MIG_OK ? mig_bundle_commit(writer, blockers, err) : result;
+}
+
+int pipeline_bundle_chain(const struct mig_manifest *manifest, const struct mig_run *run,
+                          struct mig_source *source, struct mig_node *node, const char *out,
+                          const struct mig_blockers *blockers, const struct mig_hooks *hooks,
+                          bool *ret_there, struct mig_error *err)
+{
+    struct mig_chain_part *parts = NULL;
+    bool written = false;
+    size_t count = 0;
+    int result = mig_node_chain_parts(node, run->facts.run, &parts, &count, err);
+
+    if (result == MIG_OK && count > 0)
+        result = find_written(out, run, parts, count, &written, err);
+    if (result == MIG_OK && count > 0 && !written)
+        result = write_bundle(manifest, run, source, parts, count, out, blockers, hooks, err);
+    mig_chain_parts_release(parts, count);
+    if (result == MIG_OK)
+        *ret_there = count > 0;
+    return result;
 }

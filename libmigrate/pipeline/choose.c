@@ -36,6 +36,12 @@ static int look_at_node(struct mig_node *node, struct known *known, size_t index
         known->complete = known->complete && run.finished;
         return MIG_OK;
     }
+    /* Begun on some nodes and stopped before the others: nothing was loaded, so it is the newer. */
+    if (!known->run.finished && !run.finished && known->run.has_parts != run.has_parts) {
+        if (!run.has_parts)
+            known->run = run;
+        return MIG_OK;
+    }
     if (!known->run.finished && !run.finished) {
         mig_fail(err, MIG_E_REFUSED, "the nodes are in the middle of two runs, %s and %s ('%s')",
                  known->run.facts.run, run.facts.run, mig_node_name(node));

@@ -23,12 +23,24 @@ struct mig_account_node {
     uint64_t beside_conflicts[MIG_KIND_COUNT];
 };
 
+/* A rejected row that somebody waived on every node that rejected it. */
+struct mig_account_waiver {
+    enum mig_kind kind;
+    int64_t id;
+    char rejected_for[64];
+    char *reason, *who;
+    char when[MIG_TIME_TEXT_SIZE];
+};
+
 /* What became of every row of a run, on every node. Sums are as the nodes' own books have them. */
 struct mig_account {
     struct mig_bundle_facts facts;
-    bool started; /* false: no node knows a run; all else is empty */
+    bool started;    /* false: no node knows a run; all else is empty */
+    bool unfinished; /* some node does not have all of it yet: the verdict is red till then */
     struct mig_tally tally;
     uint64_t waived[MIG_KIND_COUNT];
+    struct mig_account_waiver *waivers;
+    size_t waiver_count;
     struct mig_account_node *nodes;
     size_t node_count;
     struct mig_blockers blockers;
@@ -38,20 +50,23 @@ struct mig_account {
     char chain_bundle[1024]; /* where run put the chain-bound envelopes, or "" */
 };
 
-/* The account of the newest run, read from the nodes' books and checked: sums close, parts leave no
- * gap, nodes agree. nodes is an array of open nodes.
+/* The account of a run (NULL: the newest one), read from the nodes' books and checked: sums close,
+ * parts leave no gap, nodes agree. nodes is an array of open nodes.
  * Errors: as pg. Free with mig_account_free(). */
-int mig_account_read(struct mig_node **nodes, size_t node_count, struct mig_account **ret_account,
-                     struct mig_error *err);
+int mig_account_read(struct mig_node **nodes, size_t node_count, const char *run,
+                     struct mig_account **ret_account, struct mig_error *err);
 void mig_account_free(struct mig_account **account);
 /* Adds a sentence to the problems and turns the verdict red. Errors: MIG_E_NOMEM. */
 int mig_account_add_problem(struct mig_account *account, struct mig_error *err, const char *format,
                             ...) __attribute__((format(printf, 3, 4)));
 
-/* The document "xmtp-migrate/account/1"; a json-c object that the caller puts. NULL: no memory. */
+/* The document "xmtp-migrate/account/1"; a json-c object that the caller puts. NULL: no memory.
+ * Members that are seldom needed (waivers, problems, chain_bundle, expired_early, beside_conflicts)
+ * stand in it only when there is something to say. */
 struct json_object *mig_account_to_json(const struct mig_account *account);
 
-/* MIG_OK when green, MIG_E_PARTIAL, or MIG_E_DIFFERENT naming the first problem. */
+/* MIG_OK when green, MIG_E_PARTIAL, MIG_E_TEMPORARY when the run is only not at its end, or
+ * MIG_E_DIFFERENT naming the first problem. */
 int mig_account_outcome(const struct mig_account *account, struct mig_error *err);
 
 /* ---- in one process ----------------------------------------------------------------------- */

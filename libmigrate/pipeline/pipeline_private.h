@@ -86,10 +86,11 @@ int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_ru
                         struct mig_run *ret_run, struct mig_error *err);
 
 /* Writes the chain-bound envelopes of the run as a bundle, read once more from the source and held
- * against what the first node's books say. */
+ * against what the first node's books say. *ret_there is false when there are none, and no bundle.
+ */
 int pipeline_bundle_chain(const struct mig_manifest *manifest, const struct mig_run *run,
                           struct mig_source *source, struct mig_node *node, const char *out,
                           const struct mig_blockers *blockers, const struct mig_hooks *hooks,
-                          struct mig_error *err);
+                          bool *ret_there, struct mig_error *err);
 
 #endif

@@ -30,9 +30,9 @@ static int find_row(struct retry_job *job, struct mig_node *node,
 {
     const enum mig_table table = mig_kind_info(letter->kind)->table;
     mig_cleanup(mig_part_free) struct mig_part *part = NULL;
-    struct mig_bytes payload;
+    struct mig_bytes payload = {0};
     struct mig_row *row;
-    bool found;
+    bool found = false;
     int result;
 
     if ((result = mig_source_read_begin(job->source, table, letter->id, letter->id, false, err)) !=
@@ -41,8 +41,11 @@ static int find_row(struct retry_job *job, struct mig_node *node,
         return result;
     if (part->row_count == 0) {
         if ((result = mig_node_letter_payload(node, letter->kind, letter->id, &part->arena, &found,
-                                              &payload, err)) != MIG_OK ||
-            (result = mig_part_add_row(part, &row, err)) != MIG_OK ||
+                                              &payload, err)) != MIG_OK)
+            return result;
+        if (!found)
+            return mig_fail(err, MIG_E_CORRUPT, "its letter is gone");
+        if ((result = mig_part_add_row(part, &row, err)) != MIG_OK ||
             (result = mig_row_decode(payload, &part->arena, row, err)) != MIG_OK)
             return result;
         if (row->table != table || row->id != letter->id)
@@ -164,7 +167,8 @@ int mig_pipeline_retry(const struct mig_manifest *manifest, const struct mig_let
         struct mig_run run;
 
         mig_transform_free(&job.transform);
-        if ((result = find_run(&job, node, &run, err)) != MIG_OK ||
+        if ((result = mig_node_claim(node, err)) != MIG_OK ||
+            (result = find_run(&job, node, &run, err)) != MIG_OK ||
             (result = mig_transform_open(manifest, run.facts.as_of_ns, job.keys.payer,
                                          job.keys.originator, &job.transform, err)) != MIG_OK)
             return result;

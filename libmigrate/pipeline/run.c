@@ -162,34 +162,34 @@ static int move_rows(struct run_job *job, struct mig_error *err)
 
 /* ---- the end ------------------------------------------------------------------------------ */
 
-static uint64_t counted_of_table(const struct mig_tally *tally, enum mig_table table)
-{
-    uint64_t counted = 0;
+/* What the recount finds, a sentence a table at most. */
+struct recount {
+    char texts[MIG_TABLE_COUNT][256];
+    const char *problems[MIG_TABLE_COUNT];
+    size_t count;
+};
 
-    for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
-        if (mig_kind_info((enum mig_kind) kind)->table == table)
-            counted += tally->kinds[kind].counted;
-    return counted;
-}
-
-/* The source's own count of what was to be read. More than we counted: rows were missed. Fewer:
- * V3's pruner was at work, which it is allowed to be. Rows above the bound are left out of both. */
-static int recount(struct run_job *job, struct mig_account *account, struct mig_error *err)
+/* The source's own count of the settled ranges. More than we counted: rows were missed. Fewer: V3's
+ * pruner was at work, which it is allowed to be. Written down with the run's end, so that its
+ * account stays red. */
+static int recount(struct run_job *job, struct recount *found, struct mig_error *err)
 {
-    int result = MIG_OK;
+    mig_cleanup(mig_node_sums_release) struct mig_node_sums sums = {0};
+    int result = mig_node_sums(job->nodes.items[0], job->run.facts.run, &sums, err);
 
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
-        const char *name = mig_table_info((enum mig_table) table)->name;
-        const uint64_t counted = counted_of_table(&account->tally, (enum mig_table) table);
+        char *text = found->texts[found->count];
         uint64_t there;
 
         result = mig_source_count(job->source, (enum mig_table) table, INT64_MIN,
                                   job->run.bounds[table], &there, err);
-        if (result == MIG_OK && there > counted)
-            result = mig_account_add_problem(account, err,
-                                             "the source has %" PRIu64 " rows of %s in the run's "
-                                             "range, %" PRIu64 " were counted",
-                                             there, name, counted);
+        if (result != MIG_OK || there <= sums.settled[table])
+            continue;
+        snprintf(text, sizeof found->texts[0],
+                 "the source has %" PRIu64 " rows of %s in the run's range, %" PRIu64
+                 " were counted: begin a new run",
+                 there, mig_table_info((enum mig_table) table)->name, sums.settled[table]);
+        found->problems[found->count++] = text;
     }
     return result;
 }
@@ -197,21 +197,25 @@ static int recount(struct run_job *job, struct mig_account *account, struct mig_
 static int finish(struct run_job *job, struct mig_account **ret_account, struct mig_error *err)
 {
     mig_cleanup(mig_account_free) struct mig_account *account = NULL;
+    struct recount found = {.count = 0};
+    bool has_bundle = false;
     int result;
 
     if ((result = mig_source_blockers(job->source, &job->blockers, err)) != MIG_OK ||
         (result = pipeline_bundle_chain(job->manifest, &job->run, job->source, job->nodes.items[0],
-                                        job->chain_out, &job->blockers, job->hooks, err)) != MIG_OK)
+                                        job->chain_out, &job->blockers, job->hooks, &has_bundle,
+                                        err)) != MIG_OK ||
+        (result = recount(job, &found, err)) != MIG_OK)
         return result;
     for (size_t i = 0; i < job->nodes.count && result == MIG_OK; i++)
-        result = mig_node_run_finish(job->nodes.items[i], &job->run, &job->blockers, err);
+        result = mig_node_run_finish(job->nodes.items[i], &job->run, &job->blockers, found.problems,
+                                     found.count, err);
     if (result == MIG_OK)
-        result = mig_account_read(job->nodes.items, job->nodes.count, &account, err);
-    if (result == MIG_OK)
-        result = recount(job, account, err);
+        result =
+            mig_account_read(job->nodes.items, job->nodes.count, job->run.facts.run, &account, err);
     if (result != MIG_OK)
         return result;
-    if (access(job->chain_out, F_OK) == 0)
+    if (has_bundle)
         snprintf(account->chain_bundle, sizeof account->chain_bundle, "%s", job->chain_out);
     *ret_account = mig_take(account);
     return MIG_OK;

@@ -265,16 +265,11 @@ static void survey(const struct mig_bundle_reader *reader, struct mig_run *run, 
     }
 }
 
-static void load_release(struct mig_bundle_reader **reader)
-{
-    mig_bundle_reader_free(reader);
-}
-
 int mig_pipeline_load(const struct mig_manifest *manifest, const char *in, const char *node_name,
                       const struct mig_hooks *hooks, const struct mig_stop *stop,
                       struct mig_account **ret_account, struct mig_error *err)
 {
-    mig_cleanup(load_release) struct mig_bundle_reader *reader = NULL;
+    mig_cleanup(mig_bundle_reader_free) struct mig_bundle_reader *reader = NULL;
     mig_cleanup(mig_nodes_close) struct mig_nodes nodes = {0};
     mig_cleanup(pipeline_keys_release) struct pipeline_keys keys = {0};
     struct mig_run run = {0};
@@ -297,6 +292,9 @@ int mig_pipeline_load(const struct mig_manifest *manifest, const char *in, const
     if (result == MIG_OK)
         result = flow_to_nodes(&nodes, &options, next_from_bundle, reader, err);
     for (size_t i = 0; i < nodes.count && result == MIG_OK; i++)
-        result = mig_node_run_finish(nodes.items[i], &run, mig_bundle_blockers(reader), err);
-    return result == MIG_OK ? mig_account_read(nodes.items, nodes.count, ret_account, err) : result;
+        result =
+            mig_node_run_finish(nodes.items[i], &run, mig_bundle_blockers(reader), NULL, 0, err);
+    return result == MIG_OK
+               ? mig_account_read(nodes.items, nodes.count, run.facts.run, ret_account, err)
+               : result;
 }

@@ -10,6 +10,10 @@
 #define COPY_ROWS 16384
 #define SQL_SIZE 4096
 
+/* Rows above the sequence may lie in a band each, and a transaction locks every band it writes to.
+ */
+#define STRAY_ROWS 64
+
 int mig_source_read_begin(struct mig_source *source, enum mig_table table, int64_t first_id,
                           int64_t last_id, bool settled, struct mig_error *err)
 {
@@ -106,7 +110,9 @@ static int end_copy(struct mig_source *source, uint64_t sent, struct mig_error *
 static bool is_full(const struct source_reading *reading, const struct mig_part *part,
                     struct mig_part_limits limits)
 {
-    return (part->row_count >= limits.rows || part->arena.used_bytes >= limits.bytes) &&
+    const size_t rows = reading->settled || limits.rows < STRAY_ROWS ? limits.rows : STRAY_ROWS;
+
+    return (part->row_count >= rows || part->arena.used_bytes >= limits.bytes) &&
            reading->last_row_id < reading->last_id;
 }
 

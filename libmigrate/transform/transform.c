@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define US_PER_NS 1000
+#define NS_PER_US 1000
 #define ROWS_PER_SHARE 16
 
 static const struct kind_rules *const rules[MIG_KIND_COUNT] = {
@@ -167,6 +167,20 @@ static int build_originator(const struct mig_transform *transform, struct mig_ar
                                          &envelope->originator_envelope, err);
 }
 
+/* Nodes choose the newest key package by this time: under a clock that is the same for all, the
+ * upload order of an installation would be lost. The Go migrator loses it. */
+static int64_t gateway_clock(const struct mig_transform *transform,
+                             const struct mig_standing *standing,
+                             const struct mig_envelope *envelope)
+{
+    const struct mig_policy *policy = &transform->manifest->policy;
+
+    return envelope->kind == MIG_KIND_KEY_PACKAGES && policy->profile == MIG_PROFILE_CORRECT &&
+                   policy->clock == MIG_CLOCK_MIGRATED
+               ? standing->since_ns
+               : envelope->originator_ns;
+}
+
 static int build_for_nodes(const struct mig_transform *transform,
                            const struct mig_standing *standing, struct mig_arena *arena,
                            struct mig_envelope *envelope, struct mig_error *err)
@@ -175,7 +189,8 @@ static int build_for_nodes(const struct mig_transform *transform,
     const struct mig_rate *rate = mig_manifest_rate(transform->manifest, envelope->originator_ns);
     int result;
 
-    envelope->gateway_time_us = floor_divide(envelope->originator_ns, US_PER_NS);
+    envelope->gateway_time_us =
+        floor_divide(gateway_clock(transform, standing, envelope), NS_PER_US);
     envelope->expiry_unixtime =
         floor_divide(standing->since_ns, MIG_NS_PER_SECOND) + (int64_t) days * 86400;
     if (!rate)

@@ -73,7 +73,7 @@ static const struct mig_kind_info kinds[MIG_KIND_COUNT] = {
                             MIG_IL_INBOX_ID, false},
 };
 
-#define REPAIR "repair or remove the row at the source, then retry; or waive it by name"
+#define REPAIR "repair the row at the source, then retry; or waive it by name"
 
 static const struct mig_reason_info reasons[MIG_REASON_COUNT] = {
     [MIG_REASON_NONE] = {"", "", false},

@@ -23,6 +23,7 @@ CREATE TABLE xmtp_migrate.runs (
     originator text NOT NULL,
     bounds jsonb NOT NULL,              -- table -> last id of its settled range, as text
     blockers jsonb NOT NULL DEFAULT '[]',
+    problems jsonb NOT NULL DEFAULT '[]', -- what was found at its end that makes the account red
     started_at timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz
 );
@@ -35,7 +36,9 @@ CREATE TABLE xmtp_migrate.parts (
     last_id bigint NOT NULL,
     settled boolean NOT NULL,
     chain_rows bigint NOT NULL DEFAULT 0,
-    chain_digest text,                  -- SHA-256 of the chain part's records
+    chain_digest text,                  -- SHA-256 over the chain-bound rows
+    chain_ids bigint[],                 -- which they are, where a second reading might see others:
+                                        -- is_commit is filled in later, unsettled ranges grow
     loaded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (run, source_table, first_id)
 );
@@ -52,6 +55,20 @@ CREATE TABLE xmtp_migrate.counts (
     PRIMARY KEY (run, source_table, first_id, kind, state),
     FOREIGN KEY (run, source_table, first_id) REFERENCES xmtp_migrate.parts ON DELETE CASCADE
 );
+
+-- The rows that a run rejected. Its account speaks of these alone: the dead letter box also keeps
+-- letters of earlier runs and of other tools.
+CREATE TABLE xmtp_migrate.rejected (
+    run text NOT NULL,
+    source_table text NOT NULL,
+    first_id bigint NOT NULL,
+    kind text NOT NULL,
+    sequence_id bigint NOT NULL,
+    reason text NOT NULL,
+    PRIMARY KEY (run, kind, sequence_id),
+    FOREIGN KEY (run, source_table, first_id) REFERENCES xmtp_migrate.parts ON DELETE CASCADE
+);
+CREATE INDEX rejected_of_part ON xmtp_migrate.rejected (run, source_table, first_id);
 
 -- A dead letter that somebody decided to leave behind, as it stood when they did.
 CREATE TABLE xmtp_migrate.waivers (

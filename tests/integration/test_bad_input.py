@@ -378,7 +378,8 @@ def limited(megabytes):
 def test_a_full_disk_leaves_no_bundle(world, tmp_path, out):
     psql(world.v3, "INSERT INTO group_messages (group_id, data, group_id_data_hash) SELECT"
                    " '\\xa0a0', string_agg(sha256(('' || g || r)::bytea), ''::bytea),"
-                   " g::text::bytea FROM generate_series(1, 100) g, generate_series(1, 1500) r GROUP BY g")
+                   " g::text::bytea FROM generate_series(1, 100) g, generate_series(1, 1500) r"
+                   " GROUP BY g")
     ran = subprocess.run([tool_path("xmtp-export"), "--manifest", world.manifest, "--out",
                           tmp_path / out], capture_output=True, text=True, env=tool_environment(),
                          preexec_fn=limited(1))

@@ -54,7 +54,7 @@ def assert_whole(world, kind, id):
 def test_hostile_rows_end_in_exactly_one_state_each(world, size):
     world.seed(size, shape="hostile")
     account = world.run(status=4)
-    assert account["verdict"] == "partial" and account["problems"] == []
+    assert account["verdict"] == "partial" and account.get("problems", []) == []
     assert set(account["rejects"]) - {"time_out_of_range"} == REASONS
     assert set(account["findings"]) == FINDINGS
     assert sum(kind["counted"] for kind in account["kinds"].values()) == sum(
@@ -143,7 +143,7 @@ def check_books(world, status):
     """The account now: it closes, and the verdict's exit status is the one expected."""
     account = world.status(status)
     assert_closes(account)
-    assert account["problems"] == []
+    assert account.get("problems", []) == []
     return account
 
 
@@ -355,7 +355,7 @@ def test_a_doctored_account_is_red_and_says_where(done):
             psql(dsn, f"SET search_path = xmtp_migrate; {change}")
             ran = done.migrate("status", status=None)
             assert ran.status == 3, (name, what, ran.out, ran.err)
-            assert ran.json["verdict"] == "red" and ran.json["problems"], (name, what)
+            assert ran.json["verdict"] == "red" and ran.json.get("problems", []), (name, what)
             assert "the account is red" in ran.err
             psql(dsn, "".join(f"TRUNCATE xmtp_migrate.{table} CASCADE;"
                               f"INSERT INTO xmtp_migrate.{table} TABLE kept.{table};"
@@ -369,4 +369,4 @@ def test_a_row_that_the_run_missed_turns_it_red(done):
     psql(done.beta, "UPDATE xmtp_migrate.runs SET finished_at = NULL")
     add_message(done.v3, "written with an id below what was settled", id=77)
     account = done.run(status=3)
-    assert "6 rows of group_messages" in account["problems"][0]
+    assert "6 rows of group_messages" in account.get("problems", [])[0]

@@ -156,7 +156,7 @@ int tool_main(const char *name, const struct tool_verb *verbs, size_t count, int
     progress_say("error", "%s", err.message);
     if (err.hint[0])
         progress_say("hint", "%s", err.hint);
-    return mig_code_info(err.code)->exit_status;
+    return mig_code_info((enum mig_code) code)->exit_status;
 }
 
 /* ---- the manifest ------------------------------------------------------------------------- */

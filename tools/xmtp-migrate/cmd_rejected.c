@@ -1,6 +1,7 @@
-/* rejected list, show, retry, waive: the rows that no node can have. */
+/* rejected show, retry, waive: one row that no node can have, or some. */
 #include "tools/xmtp-migrate/migrate.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -17,17 +18,18 @@ struct rejected_words rejected_words = {.id = INT64_MIN};
 static int read_id(const char *text, int64_t *ret_id, struct mig_error *err)
 {
     char *end;
-    const long long id = strtoll(text, &end, 10);
+    long long id;
 
-    if (end == text || *end)
+    errno = 0;
+    id = strtoll(text, &end, 10);
+    if (end == text || *end || errno != 0)
         return mig_fail(err, MIG_E_USAGE, "'%.40s' is no id", text);
     *ret_id = id;
     return MIG_OK;
 }
 
 /* KIND and ID may stand as arguments or as options. */
-static int read_filter(int argc, char **argv, struct mig_letter_filter *filter,
-                       struct mig_error *err)
+int rejected_filter(int argc, char **argv, struct mig_letter_filter *filter, struct mig_error *err)
 {
     const char *kind = argc > 0 ? argv[0] : rejected_words.kind;
     int result = MIG_OK;
@@ -60,18 +62,7 @@ static int need_one(const struct mig_letter_filter *filter, const char *verb, st
     return mig_hint(err, "xmtp-migrate rejected list shows both");
 }
 
-/* Opens the node asked, the first one by default. */
-static int open_one(struct tool *tool, const struct mig_manifest *manifest,
-                    struct mig_nodes *ret_nodes, struct mig_error *err)
-{
-    const char *name = rejected_words.node ? rejected_words.node : manifest->nodes[0].name;
-
-    return mig_nodes_open(manifest, name, MIG_NODE_READ, &tool->hooks, tool->stop, ret_nodes, err);
-}
-
-/* ---- list --------------------------------------------------------------------------------- */
-
-static struct json_object *letter_to_json(const struct mig_dead_letter *letter)
+struct json_object *rejected_letter_json(const struct mig_dead_letter *letter)
 {
     struct json_object *object = json_object_new_object();
 
@@ -93,60 +84,6 @@ static struct json_object *letter_to_json(const struct mig_dead_letter *letter)
     return object;
 }
 
-static int print_list_json(const char *node, const struct mig_dead_letters *letters,
-                           struct mig_error *err)
-{
-    struct json_object *document = json_object_new_object(), *list = json_object_new_array();
-    int result;
-
-    for (size_t i = 0; i < letters->count; i++)
-        json_object_array_add(list, letter_to_json(&letters->items[i]));
-    json_object_object_add(document, "schema", json_object_new_string("xmtp-migrate/rejected/1"));
-    json_object_object_add(document, "node", json_object_new_string(node));
-    json_object_object_add(document, "rejected", list);
-    result = tool_print_json(document, err);
-    json_object_put(document);
-    return result;
-}
-
-static int print_list(const char *node, const struct mig_dead_letters *letters,
-                      struct mig_error *err)
-{
-    int result = MIG_OK;
-
-    if (letters->count == 0)
-        return tool_print(err, "node '%s' has no rejected rows that match", node);
-    for (size_t i = 0; i < letters->count && result == MIG_OK; i++) {
-        const struct mig_dead_letter *letter = &letters->items[i];
-
-        result =
-            tool_print(err, "%-17s %20" PRId64 "  %-27s %9zu bytes  %s%s%s%s%s",
-                       mig_kind_info(letter->kind)->name, letter->id, letter->reason,
-                       letter->payload_size, letter->added_at, letter->waived ? "  waived by " : "",
-                       letter->waived ? letter->waiver_who : "", letter->waived ? ": " : "",
-                       letter->waived ? letter->waiver_reason : "");
-    }
-    return result;
-}
-
-int cmd_rejected_list(struct tool *tool, int argc, char **argv, struct mig_error *err)
-{
-    mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
-    mig_cleanup(mig_nodes_close) struct mig_nodes nodes = {0};
-    mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
-    struct mig_letter_filter filter;
-    const char *name;
-    int result;
-
-    if ((result = read_filter(argc, argv, &filter, err)) != MIG_OK ||
-        (result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
-        (result = open_one(tool, manifest, &nodes, err)) != MIG_OK ||
-        (result = mig_node_letters(nodes.items[0], &filter, &letters, err)) != MIG_OK)
-        return result;
-    name = mig_node_name(nodes.items[0]);
-    return tool->json ? print_list_json(name, &letters, err) : print_list(name, &letters, err);
-}
-
 /* ---- show --------------------------------------------------------------------------------- */
 
 static int print_letter(const struct mig_dead_letter *letter, struct mig_bytes payload,
@@ -166,7 +103,7 @@ static int print_letter(const struct mig_dead_letter *letter, struct mig_bytes p
         (result = mig_buffer_append(&text, "", 1, err)) != MIG_OK)
         return result;
     row_object = json_tokener_parse((const char *) text.data);
-    document = letter_to_json(letter);
+    document = rejected_letter_json(letter);
     json_object_object_add(document, "schema", json_object_new_string("xmtp-migrate/rejected/1"));
     json_object_object_add(
         document, "remedy",
@@ -177,31 +114,44 @@ static int print_letter(const struct mig_dead_letter *letter, struct mig_bytes p
     return result;
 }
 
+/* On the first node that has the letter: a conflict may be on one alone. */
+static int show_from(struct mig_node *node, const struct mig_letter_filter *filter, bool *ret_found,
+                     struct mig_error *err)
+{
+    mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
+    mig_cleanup(mig_arena_release) struct mig_arena arena = MIG_ARENA_INIT;
+    struct mig_bytes payload = {0};
+    int result = mig_node_letters(node, filter, &letters, err);
+
+    *ret_found = false;
+    if (result == MIG_OK && letters.count > 0)
+        result = mig_node_letter_payload(node, filter->kind, filter->id, &arena, ret_found,
+                                         &payload, err);
+    return result == MIG_OK && *ret_found ? print_letter(&letters.items[0], payload, &arena, err)
+                                          : result;
+}
+
 int cmd_rejected_show(struct tool *tool, int argc, char **argv, struct mig_error *err)
 {
     mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
     mig_cleanup(mig_nodes_close) struct mig_nodes nodes = {0};
-    mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
-    mig_cleanup(mig_arena_release) struct mig_arena arena = MIG_ARENA_INIT;
     struct mig_letter_filter filter;
-    struct mig_bytes payload = {0};
     bool found = false;
     int result;
 
-    if ((result = read_filter(argc, argv, &filter, err)) != MIG_OK ||
+    if ((result = rejected_filter(argc, argv, &filter, err)) != MIG_OK ||
         (result = need_one(&filter, "rejected show", err)) != MIG_OK ||
         (result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
-        (result = open_one(tool, manifest, &nodes, err)) != MIG_OK ||
-        (result = mig_node_letters(nodes.items[0], &filter, &letters, err)) != MIG_OK ||
-        (result = mig_node_letter_payload(nodes.items[0], filter.kind, filter.id, &arena, &found,
-                                          &payload, err)) != MIG_OK)
+        (result = mig_nodes_open(manifest, rejected_words.node, MIG_NODE_READ, &tool->hooks,
+                                 tool->stop, &nodes, err)) != MIG_OK)
         return result;
-    if (letters.count == 0 || !found) {
-        mig_fail(err, MIG_E_USAGE, "node '%s' has no rejected row %s %" PRId64,
-                 mig_node_name(nodes.items[0]), mig_kind_info(filter.kind)->name, filter.id);
-        return mig_hint(err, "xmtp-migrate rejected list shows them");
-    }
-    return print_letter(&letters.items[0], payload, &arena, err);
+    for (size_t i = 0; i < nodes.count && !found && result == MIG_OK; i++)
+        result = show_from(nodes.items[i], &filter, &found, err);
+    if (result != MIG_OK || found)
+        return result;
+    mig_fail(err, MIG_E_USAGE, "there is no rejected row %s %" PRId64,
+             mig_kind_info(filter.kind)->name, filter.id);
+    return mig_hint(err, "xmtp-migrate rejected list shows them");
 }
 
 /* ---- retry -------------------------------------------------------------------------------- */
@@ -243,7 +193,7 @@ int cmd_rejected_retry(struct tool *tool, int argc, char **argv, struct mig_erro
     struct mig_letter_filter filter;
     int result;
 
-    if ((result = read_filter(argc, argv, &filter, err)) != MIG_OK ||
+    if ((result = rejected_filter(argc, argv, &filter, err)) != MIG_OK ||
         (result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
         (result = mig_pipeline_retry(manifest, &filter, &tool->hooks, tool->stop, &summary, err)) !=
             MIG_OK ||
@@ -293,31 +243,42 @@ int cmd_rejected_waive(struct tool *tool, int argc, char **argv, const char *why
 {
     mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
     mig_cleanup(mig_nodes_close) struct mig_nodes nodes = {0};
+    struct json_object *document, *counts;
     struct mig_letter_filter filter;
     uint64_t waived, total = 0;
     char who[256];
     int result;
 
-    if ((result = read_filter(argc, argv, &filter, err)) != MIG_OK)
+    if ((result = rejected_filter(argc, argv, &filter, err)) != MIG_OK)
         return result;
-    if (!filter.has_id && !filter.reason && (result = need_one(&filter, "waive", err)) != MIG_OK)
+    if ((filter.has_id || !filter.reason) && (result = need_one(&filter, "waive", err)) != MIG_OK)
         return result;
     describe_who(who, sizeof who);
     if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
         (result = mig_nodes_open(manifest, rejected_words.node, MIG_NODE_WRITE, &tool->hooks,
                                  tool->stop, &nodes, err)) != MIG_OK)
         return result;
-    for (size_t i = 0; i < nodes.count; i++) {
-        if ((result = waive_on_node(nodes.items[i], filter, why, who, &waived, err)) != MIG_OK)
-            return result;
-        total += waived;
-        if (waived > 0 &&
-            (result = tool_print(err, "node '%s': waived %" PRIu64 " by %s: %s",
-                                 mig_node_name(nodes.items[i]), waived, who, why)) != MIG_OK)
-            return result;
+    document = json_object_new_object();
+    counts = json_object_new_object();
+    json_object_object_add(document, "schema", json_object_new_string("xmtp-migrate/waive/1"));
+    json_object_object_add(document, "who", json_object_new_string(who));
+    json_object_object_add(document, "reason", json_object_new_string(why));
+    json_object_object_add(document, "nodes", counts);
+    for (size_t i = 0; i < nodes.count && result == MIG_OK; i++) {
+        const char *name = mig_node_name(nodes.items[i]);
+
+        result = waive_on_node(nodes.items[i], filter, why, who, &waived, err);
+        total += result == MIG_OK ? waived : 0;
+        json_object_object_add(counts, name, json_object_new_uint64(waived));
+        if (result == MIG_OK && waived > 0 && !tool->json)
+            result =
+                tool_print(err, "node '%s': waived %" PRIu64 " by %s: %s", name, waived, who, why);
     }
-    if (total > 0)
-        return MIG_OK;
+    if (result == MIG_OK && total > 0 && tool->json)
+        result = tool_print_json(document, err);
+    json_object_put(document);
+    if (result != MIG_OK || total > 0)
+        return result;
     /* Not every node has each letter, a conflict for one: what can't be is that none has it. */
     mig_fail(err, MIG_E_USAGE, "no node has a rejected row that matches");
     return mig_hint(err, "xmtp-migrate rejected list shows them");

@@ -37,7 +37,7 @@ int cmd_status(struct tool *tool, int argc, char **argv, struct mig_error *err)
     if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
         (result = mig_nodes_open(manifest, NULL, MIG_NODE_READ, &tool->hooks, tool->stop, &nodes,
                                  err)) != MIG_OK ||
-        (result = mig_account_read(nodes.items, nodes.count, &account, err)) != MIG_OK)
+        (result = mig_account_read(nodes.items, nodes.count, NULL, &account, err)) != MIG_OK)
         return result;
     return tool_account(tool, account, err);
 }

@@ -18,7 +18,7 @@ static const struct tool_option run_options[] = {
 
 #define WHICH_NODE                                                                                 \
     {                                                                                              \
-        "node", "NAME", "ask this node (default: the first of the manifest)", TOOL_TEXT,           \
+        "node", "NAME", "ask this node only (default: all of the manifest)", TOOL_TEXT,            \
             &rejected_words.node                                                                   \
     }
 

@@ -18,6 +18,11 @@ struct rejected_words {
 };
 extern struct rejected_words rejected_words;
 
+/* KIND and ID may stand as arguments or as options. Errors: MIG_E_USAGE. */
+int rejected_filter(int argc, char **argv, struct mig_letter_filter *filter, struct mig_error *err);
+/* A letter as JSON, without its record; a json-c object that the caller puts. */
+struct json_object *rejected_letter_json(const struct mig_dead_letter *letter);
+
 int cmd_run(struct tool *tool, int argc, char **argv, struct mig_error *err);
 int cmd_status(struct tool *tool, int argc, char **argv, struct mig_error *err);
 int cmd_rejected_list(struct tool *tool, int argc, char **argv, struct mig_error *err);
