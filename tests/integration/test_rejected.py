@@ -338,8 +338,15 @@ DOCTORED = {
     "a part begins late": "UPDATE parts SET first_id = 5 WHERE source_table = 'welcome_messages'",
     "a part ends early": "UPDATE parts SET last_id = last_id - 1 WHERE source_table = 'inbox_log'",
     "the run is gone": "DELETE FROM runs",
-    "the run is not finished": "UPDATE runs SET finished_at = NULL",
 }
+
+
+def test_an_account_of_a_run_that_is_not_at_its_end_says_to_run_again(done):
+    psql(done.beta, "UPDATE xmtp_migrate.runs SET finished_at = NULL")
+    ran = done.migrate("status", status=5)
+    assert ran.json["verdict"] == "red" and "'beta'" in ran.json["problems"][0]
+    done.run()
+    done.status(0)
 
 
 def test_a_doctored_account_is_red_and_says_where(done):
