@@ -1,0 +1,190 @@
+"""Runs one after another, and runs that are taken up: whose rows an account speaks of."""
+
+import shutil
+
+import pytest
+
+from support.servers import psql
+from support.world import (  # noqa: F401
+    META, add_message, count, insert_message, message, world)
+
+RUNS = "xmtp_migrate.runs"
+
+
+def add_broken(world, text):
+    """A message that no node can have: its group id is too short."""
+    return int(psql(world.v3, insert_message(text, group="a0a0") + " RETURNING id"))
+
+
+def hold_otherwise(dsn, id):
+    """Puts other bytes under an id into a node."""
+    psql(dsn, f"""
+        SELECT ensure_gateway_parts_v3(10, {id});
+        INSERT INTO {META} (originator_node_id, originator_sequence_id, topic, expiry)
+        VALUES (10, {id}, '\\x00ff', 42)""")
+
+
+def reopen(world, *names):
+    """As if a run had been stopped just before its end."""
+    for name in names or world.nodes:
+        psql(world.nodes[name], f"UPDATE {RUNS} SET finished_at = NULL")
+
+
+def waive(world, *words, status=0):
+    return world.migrate("rejected", "waive", *words, "--reason", "known", status=status)
+
+
+def test_a_waiver_of_a_row_that_is_gone_covers_no_other_row(world):
+    gone = add_broken(world, "one")
+    world.run(status=4)
+    waive(world, "group_messages", gone)
+    world.status(0)
+    psql(world.v3, f"DELETE FROM group_messages WHERE id = {gone}")
+    fresh = add_broken(world, "two")
+    account = world.run(status=4)
+    kind = account["kinds"]["group_messages"]
+    assert (kind["rejected"], kind["waived"], account["verdict"]) == (1, 0, "partial")
+    waive(world, "group_messages", fresh)
+    assert [one["id"] for one in world.status(0)["waivers"]] == [fresh]
+
+
+def test_a_conflict_of_an_earlier_run_is_none_of_a_later_one(world):
+    ids = [add_message(world.v3, f"message {i}") for i in range(4)]
+    for id in ids[:2]:
+        hold_otherwise(world.beta, id)
+    assert world.run(status=4)["rejects"] == {"conflict": 2}
+    psql(world.v3, f"DELETE FROM group_messages WHERE id = {ids[0]}")
+    account = world.run(status=4)
+    kind = account["kinds"]["group_messages"]
+    assert (account["rejects"], kind["counted"], kind["for_nodes"]) == ({"conflict": 1}, 3, 2)
+
+
+def test_retrying_a_letter_of_an_earlier_run_moves_no_count_of_this_one(world):
+    ids = [add_message(world.v3, f"message {i}") for i in range(3)]
+    hold_otherwise(world.alpha, ids[0])
+    hold_otherwise(world.alpha, ids[1])
+    world.run(status=4)
+    psql(world.v3, f"DELETE FROM group_messages WHERE id = {ids[0]}")
+    before = world.run(status=4)["kinds"]
+    psql(world.alpha, f"DELETE FROM {META} WHERE originator_sequence_id = {ids[0]}")
+    world.migrate("rejected", "retry", "group_messages", ids[0])
+    account = world.status(4)
+    assert account["kinds"] == before and account["verdict"] == "partial"
+
+
+def test_rows_pruned_between_two_sittings_are_counted_twice_by_nobody(world):
+    world.seed(12000)
+    world.run()
+    cut = int(psql(world.beta, "SELECT min(last_id) FROM xmtp_migrate.parts"
+                               " WHERE source_table = 'group_messages'"))
+    psql(world.beta, "DELETE FROM xmtp_migrate.parts WHERE source_table = 'group_messages'"
+                     f" AND first_id > {cut}")
+    reopen(world)
+    psql(world.v3, f"DELETE FROM group_messages WHERE id BETWEEN {cut + 1} AND {cut + 40}")
+    problems = world.run(status=3)["problems"]
+    assert any("counted other rows" in problem for problem in problems)
+    assert not any("gap" in problem for problem in problems)
+    assert count(world.alpha, "xmtp_migrate.parts", "source_table = 'group_messages'") == int(psql(
+        world.alpha, "SELECT count(DISTINCT first_id) FROM xmtp_migrate.parts"
+                     " WHERE source_table = 'group_messages'"))
+    assert world.run()["verdict"] == "green"
+
+
+def test_a_recount_that_was_red_stays_red(world):
+    for i in range(3):
+        add_message(world.v3, f"message {i}")
+    world.run()
+    reopen(world)
+    add_message(world.v3, "below what was settled", id=-7)
+    add_message(world.v3, "far above the sequence", id=10 ** 12)
+    assert "4 rows of group_messages" in world.run(status=3)["problems"][0]
+    assert "4 rows of group_messages" in world.status(3)["problems"][0]
+    world.run(status=4)  # judges all anew: a node has no place for -7
+
+
+def test_loading_an_older_bundle_again_tells_of_that_one(world, tmp_path):
+    runs = []
+    for number in (1, 2):
+        add_message(world.v3, f"message {number}")
+        rows, out = tmp_path / f"rows{number}", tmp_path / f"envelopes{number}"
+        world.stage("export", "--out", rows)
+        world.stage("transform", "--in", rows, "--out", out)
+        runs.append(world.stage("load", "--in", out, "--json").json["run"])
+    again = world.stage("load", "--in", tmp_path / "envelopes1", "--json").json
+    assert again["run"] == runs[0] != runs[1]
+    assert again["kinds"]["group_messages"]["counted"] == 1
+
+
+def bundle_rows(world, account):
+    ran = world.tool("xmtp-inspect", account["chain_bundle"], "--rows")
+    return [line for line in ran.out.splitlines() if '"commit_messages"' in line]
+
+
+def test_a_column_filled_in_between_the_readings_changes_nothing(world):
+    add_message(world.v3, "a message")
+    commit = message("a0" * 16, "x").replace("00" * 8 + "01", "00" * 8 + "03", 1)
+    psql(world.v3, f"""
+        INSERT INTO group_messages (created_at, group_id, data, group_id_data_hash, is_commit) VALUES
+        (now(), '\\x{"a0" * 16}', '\\x{commit}', 'h1', NULL),
+        (now(), '\\x{"a0" * 16}', '\\xdeadbeef', 'h2', NULL)""")
+    account = world.run(status=4)
+    reopen(world)
+    shutil.rmtree(account["chain_bundle"])
+    psql(world.v3, "UPDATE group_messages SET is_commit = true WHERE is_commit IS NULL")
+    account = world.run(status=4)
+    assert account["rejects"] == {"mls_unparsable": 1}
+    assert len(bundle_rows(world, account)) == 1
+
+
+@pytest.mark.parametrize("change", [
+    "SELECT setval('group_messages_id_seq', 2000000)",
+    "DELETE FROM group_messages WHERE id = 1000000",
+    insert_message("one more", id=1000001),
+])
+def test_rows_above_the_sequence_may_change_between_two_sittings(world, change):
+    add_message(world.v3, "a message")
+    add_message(world.v3, "drawn by hand", id=1000000)
+    world.run()
+    reopen(world)
+    psql(world.v3, change)
+    world.run()
+    world.status(0)
+
+
+def test_a_new_run_that_was_begun_on_one_node_alone_is_taken_up(world):
+    add_message(world.v3, "a message")
+    world.run()
+    reopen(world)
+    psql(world.alpha, f"""
+        INSERT INTO {RUNS} (run, network, as_of_ns, profile, policy_digest, payer, originator, bounds)
+        SELECT repeat('f', 32), network, as_of_ns, profile, policy_digest, payer, originator, bounds
+        FROM {RUNS}""")
+    assert world.run()["run"] == "f" * 32
+    world.status(0)
+
+
+def test_a_conflict_of_the_second_node_is_listed_and_shown(world):
+    ids = [add_message(world.v3, f"message {i}") for i in range(2)]
+    hold_otherwise(world.beta, ids[1])
+    world.run(status=4)
+    [letter] = world.migrate("rejected", "list").json["rejected"]
+    assert (letter["id"], letter["reason"], letter["node"]) == (ids[1], "conflict", "beta")
+    shown = world.migrate("rejected", "show", "group_messages", ids[1]).json
+    assert shown["row"]["id"] == ids[1]
+
+
+@pytest.mark.parametrize("words", [
+    ["--id", "1"], ["group_messages", "99999999999999999999999"], ["--kind", "group_messages"], []])
+def test_a_waiver_names_its_rows(world, words):
+    add_broken(world, "one")
+    world.run(status=4)
+    waive(world, *words, status=2)
+    assert count(world.alpha, "xmtp_migrate.waivers") == 0
+
+
+def test_a_waiver_has_a_document(world):
+    id = add_broken(world, "one")
+    world.run(status=4)
+    document = waive(world, "group_messages", id).json
+    assert document["schema"] == "xmtp-migrate/waive/1"
+    assert document["nodes"] == {"alpha": 1, "beta": 1} and "@" in document["who"]
