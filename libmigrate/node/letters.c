@@ -66,21 +66,6 @@ static int store_rejected(struct mig_node *node, const struct mig_part *part, co
                        err);
 }
 
-static size_t find_row(const struct mig_part *part, int64_t id)
-{
-    size_t low = 0, high = part->row_count;
-
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-
-        if (part->rows[middle].id < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < part->row_count && part->rows[low].id == id ? low : part->row_count;
-}
-
 static int delete_letter(struct mig_node *node, const char *kind, const char *id, bool *ret_deleted,
                          struct mig_error *err)
 {
@@ -127,7 +112,7 @@ static int remove_outdated(struct mig_node *node, const struct mig_part *part,
 
     for (int row = 0; row < answer.rows && result == MIG_OK; row++) {
         const char *kind = mig_pg_text(&answer, row, 0), *id = mig_pg_text(&answer, row, 1);
-        const size_t i = find_row(part, mig_pg_int64(&answer, row, 1));
+        const size_t i = node_row_of(part, mig_pg_int64(&answer, row, 1));
         bool deleted;
 
         if (i == part->row_count ||

@@ -87,6 +87,9 @@ int node_run_outcome(struct mig_node *node, const char *run, struct mig_node_sum
 /* The kind of a table's rows that nodes get, or MIG_KIND_COUNT when all go to the chain. */
 enum mig_kind node_kind_of(enum mig_table table);
 
+/* Where a part's row with this id is, or row_count. */
+size_t node_row_of(const struct mig_part *part, int64_t id);
+
 /* A number as a parameter of a statement. */
 const char *node_number(int64_t number, char text[NODE_NUMBER_SIZE]);
 

@@ -80,7 +80,7 @@ struct held {
     uint64_t same, halves, conflicts;
 };
 
-static size_t index_of(const struct mig_part *part, int64_t id)
+size_t node_row_of(const struct mig_part *part, int64_t id)
 {
     size_t low = 0, high = part->row_count;
 
@@ -92,7 +92,7 @@ static size_t index_of(const struct mig_part *part, int64_t id)
         else
             high = middle;
     }
-    return low;
+    return low < part->row_count && part->envelopes[low].sequence_id == id ? low : part->row_count;
 }
 
 static int add_id(struct mig_buffer *list, int64_t id, struct mig_error *err)
@@ -113,7 +113,7 @@ static int sort_held(struct mig_node *node, const struct mig_part *part,
 
         result = add_id(&held->ids, id, err);
         if (!same) {
-            conflicts[index_of(part, id)] = true;
+            conflicts[node_row_of(part, id)] = true;
             first = held->conflicts++ == 0 || id < first ? id : first;
         } else if (has_blob) {
             held->same++;

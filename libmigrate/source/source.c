@@ -7,6 +7,7 @@
 
 #define SQL_SIZE 1024
 #define BLOCKERS_LISTED 1000
+#define COUNTED_AT_ONCE 1000000
 
 int mig_source_open(const struct mig_manifest *manifest, const struct mig_hooks *hooks,
                     const struct mig_stop *stop, struct mig_source **ret_source,
@@ -71,22 +72,47 @@ int mig_source_estimate(struct mig_source *source, enum mig_table table, uint64_
     return result;
 }
 
-int mig_source_count(struct mig_source *source, enum mig_table table, int64_t first_id,
-                     int64_t last_id, uint64_t *ret_rows, struct mig_error *err)
+/* A million rows a statement: a count of a large table would hold its snapshot for minutes. */
+static int count_some(struct mig_source *source, const struct mig_table_info *info,
+                      int64_t first_id, int64_t last_id, uint64_t *ret_rows, int64_t *ret_highest,
+                      struct mig_error *err)
 {
-    const struct mig_table_info *info = mig_table_info(table);
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     char sql[SQL_SIZE];
-    int64_t rows;
     int result;
 
     snprintf(sql, sizeof sql,
-             "SELECT count(*) FROM %s WHERE %s BETWEEN '%" PRId64 "'::bigint AND '%" PRId64
-             "'::bigint",
-             info->name, info->id_column, first_id, last_id);
-    result = ask_number(source, sql, &rows, err);
-    if (result == MIG_OK)
-        *ret_rows = (uint64_t) rows;
+             "SELECT count(*), coalesce(max(id), 0) FROM (SELECT %s::bigint AS id FROM %s WHERE %s"
+             " BETWEEN '%" PRId64 "'::bigint AND '%" PRId64 "'::bigint ORDER BY %s LIMIT %d) AS c",
+             info->id_column, info->name, info->id_column, first_id, last_id, info->id_column,
+             COUNTED_AT_ONCE);
+    result = mig_pg_query(source->pg, sql, NULL, 0, &answer, err);
+    if (result == MIG_OK) {
+        *ret_rows = (uint64_t) mig_pg_int64(&answer, 0, 0);
+        *ret_highest = mig_pg_int64(&answer, 0, 1);
+    }
     return result;
+}
+
+int mig_source_count(struct mig_source *source, enum mig_table table, int64_t first_id,
+                     int64_t last_id, uint64_t *ret_rows, struct mig_error *err)
+{
+    uint64_t total = 0, rows = COUNTED_AT_ONCE;
+    int64_t highest;
+
+    while (rows == COUNTED_AT_ONCE) {
+        int result =
+            count_some(source, mig_table_info(table), first_id, last_id, &rows, &highest, err);
+
+        if (result != MIG_OK)
+            return result;
+        total += rows;
+        if (rows == COUNTED_AT_ONCE && highest == INT64_MAX)
+            break;
+        first_id = highest + (rows == COUNTED_AT_ONCE);
+    }
+    *ret_rows = total;
+    return MIG_OK;
 }
 
 static int add_blocker(const struct mig_pg_result *answer, int row, struct mig_blockers *blockers,
