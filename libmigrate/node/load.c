@@ -12,24 +12,38 @@
 /* How often a part is begun anew when the node's pruner or another writer was in the way. */
 #define ATTEMPTS 4
 
-/* The Go migrator resumes from here, so it never goes down, and never over what is not settled:
- * every id up to the end of a settled part has its state now. */
+/* The last row of a kind that this part brought or rejected. What has expired is left out: a part
+ * from a bundle does not have it, and both must come to the same. */
+static bool last_row_of(const struct mig_part *part, enum mig_kind kind, int64_t *ret_id)
+{
+    for (size_t i = part->row_count; i > 0; i--) {
+        const struct mig_envelope *envelope = &part->envelopes[i - 1];
+
+        if (envelope->kind == kind && envelope->route != MIG_ROUTE_EXPIRED) {
+            *ret_id = envelope->sequence_id;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The Go migrator resumes from here, so it never goes down, and never over what is not settled. */
 static int raise_tracker(struct mig_node *node, const struct mig_part *part, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     const enum mig_kind kind = node_kind_of(part->table);
     char number[NODE_NUMBER_SIZE];
+    int64_t id;
 
-    if (kind == MIG_KIND_COUNT || !part->settled || part->last_id < 1)
+    if (kind == MIG_KIND_COUNT || !part->settled || !last_row_of(part, kind, &id))
         return MIG_OK;
-    return mig_pg_query(
-        node->pg,
-        "INSERT INTO migration_tracker AS t (source_table, last_migrated_id)"
-        " VALUES ($1, $2) ON CONFLICT (source_table) DO UPDATE SET"
-        " last_migrated_id = excluded.last_migrated_id, updated_at = now()"
-        " WHERE t.last_migrated_id < excluded.last_migrated_id",
-        (const char *const[]){mig_kind_info(kind)->name, node_number(part->last_id, number)}, 2,
-        &answer, err);
+    return mig_pg_query(node->pg,
+                        "INSERT INTO migration_tracker AS t (source_table, last_migrated_id)"
+                        " VALUES ($1, $2) ON CONFLICT (source_table) DO UPDATE SET"
+                        " last_migrated_id = excluded.last_migrated_id, updated_at = now()"
+                        " WHERE t.last_migrated_id < excluded.last_migrated_id",
+                        (const char *const[]){mig_kind_info(kind)->name, node_number(id, number)},
+                        2, &answer, err);
 }
 
 /* What a transaction is to bring: a part of a run, or the one row of a letter tried again. */

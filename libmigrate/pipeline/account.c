@@ -164,10 +164,9 @@ static int add_waiver(struct mig_account *account, enum mig_kind kind, struct re
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
     account->waivers = waivers;
     waiver = &waivers[account->waiver_count++];
-    *waiver = (struct mig_account_waiver){.kind = kind,
-                                          .id = rejection->id,
-                                          .reason = mig_take(rejection->letter.waiver_reason),
-                                          .who = mig_take(rejection->letter.waiver_who)};
+    *waiver = (struct mig_account_waiver){.kind = kind, .id = rejection->id};
+    waiver->reason = mig_take(rejection->letter.waiver_reason);
+    waiver->who = mig_take(rejection->letter.waiver_who);
     memcpy(waiver->rejected_for, rejection->letter.reason, sizeof waiver->rejected_for);
     memcpy(waiver->when, rejection->letter.waiver_when, sizeof waiver->when);
     account->waived[kind]++;
