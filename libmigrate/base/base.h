@@ -39,11 +39,15 @@ struct mig_code_info {
 /* Never NULL; an unknown code is described as "unknown", not retryable, exit 1. */
 const struct mig_code_info *mig_code_info(enum mig_code code);
 
+#define MIG_MESSAGE_SIZE 768
+#define MIG_HINT_SIZE 384
+
 /* The story of one failure. Start from MIG_ERROR_INIT; it owns no memory. */
 struct mig_error {
     enum mig_code code;
-    char message[768]; /* "cannot read 'part-000017.zst': 12 bytes short", no full stop */
-    char hint[384];    /* the next step for a person, or "" */
+    char message[MIG_MESSAGE_SIZE]; /* "cannot read 'part-000017.zst': 12 bytes short", no full stop
+                                     */
+    char hint[MIG_HINT_SIZE];       /* the next step for a person, or "" */
 };
 #define MIG_ERROR_INIT ((struct mig_error){.code = MIG_OK})
 

@@ -83,8 +83,8 @@ int mig_hint(struct mig_error *err, const char *format, ...)
 
 int mig_error_within(struct mig_error *err, const char *format, ...)
 {
-    char place[sizeof err->message];
-    char story[sizeof err->message];
+    char place[MIG_MESSAGE_SIZE];
+    char story[MIG_MESSAGE_SIZE];
     va_list args;
 
     if (!err)

@@ -180,7 +180,7 @@ static int load(struct tool *tool, struct mig_pg *pg, struct file *file, enum mi
 static int load_folder(struct tool *tool, struct mig_pg *pg, const char *folder,
                        int64_t loaded[MIG_TABLE_COUNT], struct mig_error *err)
 {
-    struct file file;
+    struct file file = {0};
     int result = MIG_OK;
 
     for (enum mig_table table = 0; result == MIG_OK && table < MIG_TABLE_COUNT; table++) {
