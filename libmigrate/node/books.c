@@ -272,31 +272,34 @@ int node_book_part(struct mig_node *node, const struct mig_run *run, const struc
 
 /* ---- a row that was tried again ----------------------------------------------------------- */
 
-/* Takes the row out of what the run rejected. *ret_found is false when the letter is of an earlier
- * run or of another tool: this run's counts know nothing of it. */
-static int unbook_rejected(struct mig_node *node, const struct mig_run *run,
-                           const struct mig_dead_letter *letter, bool *ret_found,
-                           char first_id[NODE_NUMBER_SIZE], enum mig_reason *ret_reason,
-                           struct mig_error *err)
+/* What the run has written down of a rejected row. */
+struct booked_reject {
+    bool found;
+    char first_id[NODE_NUMBER_SIZE];
+    enum mig_kind kind;
+    enum mig_reason reason;
+};
+
+/* Takes the row, under whichever kind, out of what the run rejected. It is not found when the
+ * letter is of an earlier run or of another tool: this run's counts know nothing of it. */
+static int unbook_rejected(struct mig_node *node, const struct mig_run *run, enum mig_table table,
+                           int64_t id, struct booked_reject *ret_booked, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     char number[NODE_NUMBER_SIZE];
-    int result =
-        mig_pg_query(node->pg,
-                     "DELETE FROM xmtp_migrate.rejected WHERE run = $1 AND kind = $2 AND"
-                     " sequence_id = $3 RETURNING first_id, reason",
-                     (const char *const[]){run->facts.run, mig_kind_info(letter->kind)->name,
-                                           node_number(letter->id, number)},
-                     3, &answer, err);
+    int result = mig_pg_query(
+        node->pg,
+        "DELETE FROM xmtp_migrate.rejected WHERE run = $1 AND source_table ="
+        " $2 AND sequence_id = $3 RETURNING first_id, kind, reason",
+        (const char *const[]){run->facts.run, mig_table_info(table)->name, node_number(id, number)},
+        3, &answer, err);
 
-    if (result != MIG_OK)
+    *ret_booked = (struct booked_reject){.found = result == MIG_OK && answer.rows == 1};
+    if (!ret_booked->found)
         return result;
-    *ret_found = answer.rows == 1;
-    if (answer.rows == 1) {
-        snprintf(first_id, NODE_NUMBER_SIZE, "%s", mig_pg_text(&answer, 0, 0));
-        *ret_reason = mig_reason_parse(mig_pg_text(&answer, 0, 1));
-    }
-    return MIG_OK;
+    snprintf(ret_booked->first_id, NODE_NUMBER_SIZE, "%s", mig_pg_text(&answer, 0, 0));
+    ret_booked->reason = mig_reason_parse(mig_pg_text(&answer, 0, 2));
+    return mig_kind_parse(mig_pg_text(&answer, 0, 1), &ret_booked->kind, err);
 }
 
 int node_book_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
@@ -304,25 +307,24 @@ int node_book_retry(struct mig_node *node, const struct mig_run *run, const stru
                     const struct mig_load_result *result_counts, struct mig_error *err)
 {
     mig_cleanup(counts_release) struct counts counts = COUNTS_INIT;
-    const char *old_kind = mig_kind_info(letter->kind)->name;
     struct mig_tally tally = part->tally;
-    enum mig_reason reason = MIG_REASON_NONE;
-    char first[NODE_NUMBER_SIZE];
-    bool found;
-    int result = unbook_rejected(node, run, letter, &found, first, &reason, err);
+    struct booked_reject booked;
+    const char *kind;
+    int result = unbook_rejected(node, run, part->table, letter->id, &booked, err);
 
-    if (result != MIG_OK || !found)
+    if (result != MIG_OK || !booked.found)
         return result;
+    kind = mig_kind_info(booked.kind)->name;
     judge_conflicts(part, conflicts, &tally);
-    if ((result = add(&counts, old_kind, "", "counted", -1, err)) != MIG_OK ||
-        (result = add(&counts, old_kind, "", "rejected", -1, err)) != MIG_OK ||
-        (result = add(&counts, OF_THE_PART, "reject:", mig_reason_info(reason)->name, -1, err)) !=
-            MIG_OK ||
-        (reason == MIG_REASON_CONFLICT &&
-         (result = add(&counts, old_kind, "", "conflicts", -1, err)) != MIG_OK) ||
+    if ((result = add(&counts, kind, "", "counted", -1, err)) != MIG_OK ||
+        (result = add(&counts, kind, "", "rejected", -1, err)) != MIG_OK ||
+        (result = add(&counts, OF_THE_PART, "reject:", mig_reason_info(booked.reason)->name, -1,
+                      err)) != MIG_OK ||
+        (booked.reason == MIG_REASON_CONFLICT &&
+         (result = add(&counts, kind, "", "conflicts", -1, err)) != MIG_OK) ||
         (result = add_tally(&counts, &tally, err)) != MIG_OK ||
         (result = add_load(&counts, part->table, result_counts, err)) != MIG_OK ||
-        (result = book_rejected(node, run, part->table, first, &tally, err)) != MIG_OK)
+        (result = book_rejected(node, run, part->table, booked.first_id, &tally, err)) != MIG_OK)
         return result;
-    return write_counts(node, run, part->table, first, &counts, err);
+    return write_counts(node, run, part->table, booked.first_id, &counts, err);
 }

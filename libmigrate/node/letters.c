@@ -88,7 +88,7 @@ int node_forget_letter(struct mig_node *node, const struct mig_dead_letter *lett
 
     if (result != MIG_OK || deleted)
         return result;
-    mig_fail(err, MIG_E_TEMPORARY, "node '%s': the dead letter of %s %" PRId64 " is gone",
+    mig_fail(err, MIG_E_CONFLICT, "node '%s': the dead letter of %s %" PRId64 " is gone",
              node->entry->name, mig_kind_info(letter->kind)->name, letter->id);
     return mig_hint(err, "somebody else was at it: list the rejected rows anew");
 }

@@ -62,7 +62,7 @@ int mig_node_last_run(struct mig_node *node, bool *ret_found, struct mig_run *re
 int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct mig_error *err);
 
 /* Says that every part of the run is there. blockers go with it, and problems: sentences that make
- * the account red. */
+ * the account red; NULL when nobody looked for any. */
 int mig_node_run_finish(struct mig_node *node, const struct mig_run *run,
                         const struct mig_blockers *blockers, const char *const *problems,
                         size_t problem_count, struct mig_error *err);
@@ -173,7 +173,7 @@ int mig_node_waive(struct mig_node *node, enum mig_kind kind, int64_t id, const 
  * Loads one row again that is a dead letter (part holds just that row, transformed anew, bound for
  * nodes or rejected again): envelope, removal of the letter or its new reason, and the correction
  * of the run's account, in one transaction. *ret_result tells a row that is a conflict (again) from
- * one that is there now. Errors: as mig_node_load().
+ * one that is there now. Errors: as mig_node_load(); MIG_E_CONFLICT when the letter is gone.
  */
 int mig_node_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
                    const struct mig_dead_letter *letter, struct mig_load_result *ret_result,

@@ -60,7 +60,7 @@ int node_stage_prepare(struct mig_node *node, struct mig_error *err);
 int node_store_envelopes(struct mig_node *node, const struct mig_part *part, bool *conflicts,
                          struct mig_load_result *result, struct mig_error *err);
 
-/* letters.c: takes a letter out of the box. Errors: MIG_E_TEMPORARY when it is gone already. */
+/* letters.c: takes a letter out of the box. Errors: MIG_E_CONFLICT when it is gone already. */
 int node_forget_letter(struct mig_node *node, const struct mig_dead_letter *letter,
                        struct mig_error *err);
 /* The part's dead letters, in the transaction under way. */

@@ -141,13 +141,18 @@ static int insert_run(struct mig_node *node, const struct mig_run *run, struct m
                         params, mig_count_of(params), &answer, err);
 }
 
-/* A run that is taken up reads them anew: the sequence may have passed some meanwhile. */
+/* A run that is taken up reads unsettled rows anew, on every node: the sequence may have passed
+ * some meanwhile. Without them the run is not at its end. */
 static int forget_unsettled(struct mig_node *node, const char *run, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
 
-    return mig_pg_query(node->pg, "DELETE FROM xmtp_migrate.parts WHERE run = $1 AND NOT settled",
-                        (const char *const[]){run}, 1, &answer, err);
+    return mig_pg_query(
+        node->pg,
+        "WITH gone AS (DELETE FROM xmtp_migrate.parts WHERE run = $1 AND NOT settled"
+        " RETURNING run) UPDATE xmtp_migrate.runs SET finished_at = NULL"
+        " WHERE run IN (SELECT run FROM gone)",
+        (const char *const[]){run}, 1, &answer, err);
 }
 
 int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct mig_error *err)
@@ -169,7 +174,7 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
         return result;
     what = difference(&known, run);
     if (!what)
-        return known.finished ? MIG_OK : forget_unsettled(node, run->facts.run, err);
+        return forget_unsettled(node, run->facts.run, err);
     mig_fail(err, MIG_E_REFUSED, "node '%s': run %s was begun with another value for %s",
              node->entry->name, run->facts.run, what);
     return mig_hint(err, "put it back as it was, or begin a new run");
@@ -203,7 +208,7 @@ static struct json_object *texts_to_json(const char *const *texts, size_t count)
 {
     struct json_object *list = json_object_new_array();
 
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; list && i < count; i++)
         json_object_array_add(list, json_object_new_string(texts[i]));
     return list;
 }
@@ -214,15 +219,19 @@ int mig_node_run_finish(struct mig_node *node, const struct mig_run *run,
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     mig_cleanup(put_json) struct json_object *blocking = mig_blockers_to_json(blockers);
-    mig_cleanup(put_json) struct json_object *wrong = texts_to_json(problems, problem_count);
-    int result =
-        mig_pg_query(node->pg,
-                     "UPDATE xmtp_migrate.runs SET finished_at = coalesce(finished_at, now()),"
-                     " blockers = $2::jsonb, problems = $3::jsonb WHERE run = $1",
-                     (const char *const[]){run->facts.run, json_object_to_json_string(blocking),
-                                           json_object_to_json_string(wrong)},
-                     3, &answer, err);
+    mig_cleanup(put_json) struct json_object *wrong =
+        problems ? texts_to_json(problems, problem_count) : NULL;
+    int result;
 
+    if (!blocking || (problems && !wrong))
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    result = mig_pg_query(
+        node->pg,
+        "UPDATE xmtp_migrate.runs SET finished_at = coalesce(finished_at, now()),"
+        " blockers = $2::jsonb, problems = coalesce($3::jsonb, problems) WHERE run = $1",
+        (const char *const[]){run->facts.run, json_object_to_json_string(blocking),
+                              wrong ? json_object_to_json_string(wrong) : NULL},
+        3, &answer, err);
     if (result == MIG_OK && answer.affected != 1)
         result = mig_fail(err, MIG_E_CORRUPT, "node '%s': the books know no run %s",
                           node->entry->name, run->facts.run);
@@ -239,10 +248,10 @@ int mig_node_position(struct mig_node *node, const char *run, enum mig_table tab
     if (!node->has_books)
         return MIG_OK;
     result = mig_pg_query(node->pg,
-                          "SELECT max(last_id) FROM xmtp_migrate.parts WHERE run = $1 AND"
-                          " source_table = $2 AND settled",
+                          "SELECT last_id FROM xmtp_migrate.parts WHERE run = $1 AND"
+                          " source_table = $2 AND settled ORDER BY first_id DESC LIMIT 1",
                           (const char *const[]){run, mig_table_info(table)->name}, 2, &answer, err);
-    if (result == MIG_OK && mig_pg_text(&answer, 0, 0))
+    if (result == MIG_OK && answer.rows == 1)
         *ret_last_id = mig_pg_int64(&answer, 0, 0);
     return result;
 }

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CHAIN_BLOCKERS_LISTED 100000
+
 const char *mig_verdict_name(enum mig_verdict verdict)
 {
     static const char *const names[] = {"green", "partial", "red"};
@@ -65,6 +67,7 @@ int mig_account_add_problem(struct mig_account *account, struct mig_error *err, 
  * if it is one anywhere. letter is the first node's that has it. */
 struct rejection {
     int64_t id;
+    size_t order; /* in which nodes were asked */
     bool waived, conflict;
     struct mig_dead_letter letter;
 };
@@ -96,9 +99,10 @@ static int add_rejections(struct rejections *rejections, struct mig_dead_letters
     for (size_t i = 0; i < letters->count; i++) {
         struct mig_dead_letter *letter = &letters->items[i];
 
-        items[rejections->count++] = (struct rejection){
-            letter->id, letter->waived,
+        items[rejections->count] = (struct rejection){
+            letter->id, rejections->count, letter->waived,
             strcmp(letter->reason, mig_reason_info(MIG_REASON_CONFLICT)->name) == 0, *letter};
+        rejections->count++;
         letter->waiver_reason = letter->waiver_who = NULL;
     }
     return MIG_OK;
@@ -108,7 +112,9 @@ static int compare_ids(const void *a, const void *b)
 {
     const struct rejection *one = a, *other = b;
 
-    return (one->id > other->id) - (one->id < other->id);
+    if (one->id != other->id)
+        return one->id > other->id ? 1 : -1;
+    return (one->order > other->order) - (one->order < other->order);
 }
 
 /* Makes one of those that several nodes told of. */
@@ -321,7 +327,7 @@ static int check_node(struct mig_account *account, const struct mig_account_node
     for (size_t i = 0; i < sums->problem_count && sums == first && result == MIG_OK; i++)
         result = mig_account_add_problem(account, err, "%s", sums->problems[i]);
     if (result == MIG_OK && !sums->finished) {
-        account->unfinished = !sums->odd;
+        account->unfinished = true;
         result = mig_account_add_problem(account, err,
                                          "node '%s' does not have all of the run yet: run "
                                          "xmtp-migrate run again",
@@ -347,6 +353,10 @@ static int judge(struct mig_account *account, const struct mig_node_sums *sums,
     account->verdict = account->problem_count ? MIG_VERDICT_RED : MIG_VERDICT_GREEN;
     for (size_t i = 0; i < account->node_count && result == MIG_OK; i++)
         result = check_node(account, &account->nodes[i], &sums[i], &sums[0], err);
+    /* What running it again would not mend is told before what it would. */
+    for (size_t i = 0; i < account->node_count; i++)
+        if (sums[i].gap || sums[i].odd || sums[i].problem_count > 0)
+            account->unfinished = false;
     if (result == MIG_OK)
         result = check_sums(account, err);
     for (int kind = 0; kind < MIG_KIND_COUNT; kind++)

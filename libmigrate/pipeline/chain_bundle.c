@@ -11,41 +11,36 @@
 #include <unistd.h>
 
 /* Leaves the rows that the books name, where they name any: a second reading may see rows that came
- * later, or take a row for a commit whose column was filled in meanwhile. */
-static void keep_booked_rows(struct mig_part *part, const struct mig_chain_part *booked)
+ * later, or take a row for a commit whose column was filled in meanwhile. Where the column decides,
+ * a booked commit whose column says otherwise by now had NULL there. */
+static void keep_booked_rows(struct mig_part *part, const struct mig_chain_part *booked,
+                             bool column_decides)
 {
     size_t kept = 0;
     uint64_t at = 0;
 
     for (size_t i = 0; booked->ids && i < part->row_count; i++) {
+        struct mig_value *column = &part->rows[i].values[MIG_GM_IS_COMMIT];
+
         while (at < booked->rows && booked->ids[at] < part->rows[i].id)
             at++;
-        if (at < booked->rows && booked->ids[at] == part->rows[i].id)
-            part->rows[kept++] = part->rows[i];
+        if (at == booked->rows || booked->ids[at] != part->rows[i].id)
+            continue;
+        if (part->table == MIG_TABLE_GROUP_MESSAGES && column_decides && column->number == 0)
+            column->is_null = true;
+        part->rows[kept++] = part->rows[i];
     }
     if (booked->ids)
         part->row_count = kept;
 }
 
-/* A row that the books name is for the chain, whatever its column says by now: the payload is the
- * same either way. */
-static void route_as_booked(struct mig_envelope *envelope, const struct mig_chain_part *booked)
-{
-    if (booked->ids && envelope->kind == MIG_KIND_GROUP_MESSAGES &&
-        envelope->route == MIG_ROUTE_NODE) {
-        envelope->kind = MIG_KIND_COMMIT_MESSAGES;
-        envelope->route = MIG_ROUTE_CHAIN;
-    }
-}
-
 /* Leaves the chain-bound rows of a transformed part, nothing else. */
-static void keep_chain_rows(struct mig_part *part, const struct mig_chain_part *booked)
+static void keep_chain_rows(struct mig_part *part)
 {
     struct mig_tally tally = {0};
     size_t kept = 0;
 
     for (size_t i = 0; i < part->row_count; i++) {
-        route_as_booked(&part->envelopes[i], booked);
         if (part->envelopes[i].route != MIG_ROUTE_CHAIN)
             continue;
         part->rows[kept] = part->rows[i];
@@ -64,6 +59,7 @@ struct chain_job {
     struct mig_source *source;
     struct mig_bundle_writer *writer;
     const struct mig_hooks *hooks;
+    bool column_decides;         /* which rows are commits: profile xmtpd */
     bool begun[MIG_TABLE_COUNT]; /* what is in the bundle so far */
     int64_t last_ids[MIG_TABLE_COUNT];
 };
@@ -135,10 +131,10 @@ static int write_part(struct chain_job *job, const struct mig_chain_part *booked
 
     if ((result = read_whole(job, booked, &part, err)) != MIG_OK)
         return result;
-    keep_booked_rows(part, booked);
+    keep_booked_rows(part, booked, job->column_decides);
     if ((result = mig_transform_part(job->transform, job->pool, part, err)) != MIG_OK)
         return result;
-    keep_chain_rows(part, booked);
+    keep_chain_rows(part);
     if ((result = check_against_books(part, booked, err)) != MIG_OK)
         return result;
     /* Ranges of a bundle leave no gap: what lies before has no row for the chain. */
@@ -233,12 +229,14 @@ static int write_bundle(const struct mig_manifest *manifest, const struct mig_ru
         (result = mig_pool_open(0, &pool, err)) != MIG_OK ||
         (result = mig_bundle_create(out, &run->facts, &writer, err)) != MIG_OK)
         return result;
-    result = write_all(&(struct chain_job){.transform = transform,
-                                           .pool = pool,
-                                           .source = source,
-                                           .writer = writer,
-                                           .hooks = hooks},
-                       parts, count, err);
+    result = write_all(
+        &(struct chain_job){.transform = transform,
+                            .pool = pool,
+                            .source = source,
+                            .writer = writer,
+                            .hooks = hooks,
+                            .column_decides = manifest->policy.profile == MIG_PROFILE_XMTPD},
+        parts, count, err);
     return result == MIG_OK ? mig_bundle_commit(writer, blockers, err) : result;
 }
 

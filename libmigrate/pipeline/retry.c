@@ -69,7 +69,7 @@ static int retry_one(struct retry_job *job, struct mig_node *node, const struct 
                      struct mig_error *err)
 {
     mig_cleanup(mig_part_free) struct mig_part *part = NULL;
-    struct mig_error reading = MIG_ERROR_INIT;
+    struct mig_error reading = MIG_ERROR_INIT, trying = MIG_ERROR_INIT;
     struct mig_load_result loaded;
     int result = find_row(job, node, letter, &part, &reading);
 
@@ -92,8 +92,15 @@ static int retry_one(struct retry_job *job, struct mig_node *node, const struct 
               summary);
         return MIG_OK;
     }
-    if ((result = mig_node_retry(node, run, part, letter, &loaded, err)) != MIG_OK)
+    result = mig_node_retry(node, run, part, letter, &loaded, &trying);
+    if (result == MIG_E_CONFLICT) {
+        leave(job, node, letter, trying.message, summary);
+        return MIG_OK;
+    }
+    if (result != MIG_OK) {
+        *err = trying;
         return result;
+    }
     if (part->envelopes[0].route == MIG_ROUTE_NODE && loaded.conflicts == 0)
         summary->loaded++;
     else if (part->envelopes[0].route == MIG_ROUTE_EXPIRED)
