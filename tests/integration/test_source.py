@@ -267,10 +267,7 @@ def test_old_and_new_columns_give_the_same_bytes(world, databases):
     psql(world.v3, "UPDATE welcome_messages SET message_type = 0, welcome_metadata = NULL")
     now = "2026-01-01T00:00:00Z"
     world.run("--as-of", now)
-    old = world.databases.empty()
-    dump = subprocess.run([client("pg_dump"), "-d", world.v3], capture_output=True, text=True,
-                          check=True).stdout
-    psql(old, dump.replace("\\restrict", "-- ").replace("\\unrestrict", "-- "))
+    old = world.databases.v3(600, seed=3, until="2026-01-01T00:00:00Z")
     psql(old, "ALTER TABLE welcome_messages DROP message_type, DROP welcome_metadata")
     first = digest_of_node(world.alpha)
     world.nodes = {"alpha": world.databases.node(100), "beta": world.databases.node(200)}
@@ -391,19 +388,22 @@ def test_a_view_is_read_when_all_transactions_are_waited_for(world):
     assert len(loaded_ids(world.alpha)) == 1
 
 
+def contents(dsn):
+    """Every relation of a database outside of the catalogue, and what is in it."""
+    names = psql(dsn, "SELECT oid::regclass FROM pg_class WHERE relkind IN ('r', 'S', 'v')"
+                      " AND relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN"
+                      " ('pg_catalog', 'information_schema', 'pg_toast')) ORDER BY 1").splitlines()
+    return {name: psql(dsn, f"SELECT md5(string_agg(row(t.*)::text, ' ' ORDER BY row(t.*)::text))"
+                            f" FROM {name} t")
+            for name in names}
+
+
 def test_nothing_is_written_to_the_source(world):
     add_message(world.v3, "message")
-    before = subprocess.run([client("pg_dump"), "-d", world.v3], capture_output=True, text=True,
-                            check=True).stdout
+    before = contents(world.v3)
     world.run()
     world.parity(0)
-    after = subprocess.run([client("pg_dump"), "-d", world.v3], capture_output=True, text=True,
-                           check=True).stdout
-
-    def body(dump):
-        return [line for line in dump.splitlines() if "restrict" not in line]
-
-    assert body(before) == body(after)
+    assert contents(world.v3) == before and "group_messages" in before
 
 
 def test_no_time_however_odd_stops_a_run(world):
