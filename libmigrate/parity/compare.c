@@ -18,7 +18,7 @@ struct facts {
 
 enum fact_type { FACT_TOPIC, FACT_BYTES, FACT_SIGNED, FACT_UNSIGNED, FACT_TEXT };
 
-enum { NEEDS_ENVELOPE = 1, NEEDS_ROW_CLOCK = 2, NEEDS_REWRITTEN = 4 };
+enum { NEEDS_ENVELOPE = 1, NEEDS_CLOCK = 2, NEEDS_REWRITTEN = 4 }; /* an envelope gives the clock */
 
 #define FACT(member) offsetof(struct facts, member)
 
@@ -30,11 +30,11 @@ static const struct check {
 } checks[] = {
     {"topic", "meta", FACT_TOPIC, FACT(topic), 0},
     {"expiry", "meta", FACT_SIGNED, FACT(expiry), 0},
-    {"time", "meta", FACT_SIGNED, FACT(gateway_time_us), NEEDS_ROW_CLOCK},
+    {"time", "meta", FACT_SIGNED, FACT(gateway_time_us), NEEDS_CLOCK},
     {"payer", "meta", FACT_TEXT, FACT(payer), 0},
     {"originator", "envelope", FACT_UNSIGNED, FACT(originator), NEEDS_ENVELOPE},
     {"sequence_id", "envelope", FACT_UNSIGNED, FACT(sequence_id), NEEDS_ENVELOPE},
-    {"time", "envelope", FACT_SIGNED, FACT(originator_ns), NEEDS_ENVELOPE | NEEDS_ROW_CLOCK},
+    {"time", "envelope", FACT_SIGNED, FACT(originator_ns), NEEDS_ENVELOPE},
     {"fee", "envelope", FACT_UNSIGNED, FACT(base_fee), NEEDS_ENVELOPE},
     {"fee", "envelope, congestion", FACT_UNSIGNED, FACT(congestion_fee), NEEDS_ENVELOPE},
     {"expiry", "envelope", FACT_UNSIGNED, FACT(envelope_expiry), NEEDS_ENVELOPE},
@@ -220,7 +220,7 @@ int parity_compare(const struct parity_terms *terms, const struct mig_envelope *
 {
     const struct facts must_be = expect(terms, expected, held), is = find(held);
     const unsigned given = (held->readable ? NEEDS_ENVELOPE : 0u) |
-                           (terms->clock_is_the_rows ? NEEDS_ROW_CLOCK : 0u) |
+                           (terms->clock_is_the_rows || held->readable ? NEEDS_CLOCK : 0u) |
                            (held->rewritten.size > 0 ? NEEDS_REWRITTEN : 0u);
     int result = note_envelope(expected, held, notes, err);
 

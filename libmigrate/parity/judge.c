@@ -45,6 +45,23 @@ static int note_extra(const struct mig_envelope *planned, const struct parity_he
     return parity_note(notes, "extra", "", expected, found, err);
 }
 
+/* A key package's is the time of its upload, whatever the clock: of this its expiry tells the
+ * second. */
+static int64_t gateway_time_of_itself(const struct parity_terms *terms, enum mig_kind kind,
+                                      const struct parity_held *held)
+{
+    const struct mig_policy *policy = &terms->manifest->policy;
+    const int64_t lasts_s = (int64_t) policy->retention_days[kind] * SECONDS_PER_DAY;
+    const int64_t stored_us = held->row->gateway_time_us;
+    int64_t expiry_s;
+
+    return kind == MIG_KIND_KEY_PACKAGES && policy->profile == MIG_PROFILE_CORRECT &&
+                   !__builtin_add_overflow(floor_divide(stored_us, 1000000), lasts_s, &expiry_s) &&
+                   expiry_s == held->row->expiry
+               ? stored_us
+               : floor_divide(held->layers.unsigned_layer.originator_ns, 1000);
+}
+
 /* What the envelope says of itself, made into what it must be: all that follows from other members
  * is derived anew. False when no such envelope can be. */
 static bool expect_of_itself(const struct parity_terms *terms, enum mig_kind kind,
@@ -59,7 +76,7 @@ static bool expect_of_itself(const struct parity_terms *terms, enum mig_kind kin
         .topic = held->layers.topic,
         .client_envelope = held->layers.payer_layer.client_envelope,
         .originator_ns = layer->originator_ns,
-        .gateway_time_us = floor_divide(layer->originator_ns, 1000),
+        .gateway_time_us = gateway_time_of_itself(terms, kind, held),
         .expiry_unixtime = (int64_t) layer->expiry_unixtime,
     };
 
@@ -101,22 +118,12 @@ static int judge_sourceless(const struct parity_terms *terms, enum mig_kind kind
 /* What must be held when the clock was the run's: all follows from the time that the node's
  * envelope gives, except that this time is no earlier than the first rate. */
 static int expect_at_held_time(const struct parity_terms *terms, const struct parity_held *held,
-                               struct mig_arena *scratch, struct parity_notes *notes,
-                               struct mig_envelope *expected, struct mig_error *err)
+                               struct mig_arena *scratch, struct mig_envelope *expected,
+                               struct mig_error *err)
 {
     const int64_t first_ns = terms->manifest->rates[0].start_ns;
     const int64_t held_ns = held->layers.unsigned_layer.originator_ns;
-    char earliest[MIG_TIME_TEXT_SIZE], side[PARITY_SIDE_SIZE], number[PARITY_SIDE_SIZE];
-    int result = MIG_OK;
 
-    if (held_ns < first_ns) {
-        mig_time_format(first_ns, earliest);
-        snprintf(side, sizeof side, "not before the first rate, %s", earliest);
-        snprintf(number, sizeof number, "%lld", (long long) held_ns);
-        result = parity_note(notes, "time", "envelope", side, number, err);
-    }
-    if (result != MIG_OK)
-        return result;
     return mig_transform_row_at(terms->keeping_transform, expected->row,
                                 held_ns < first_ns ? first_ns : held_ns, scratch, expected, err);
 }
@@ -146,7 +153,7 @@ static int judge_held(const struct parity_terms *terms, enum mig_kind kind, bool
     }
     pair->outcome = expired ? PARITY_EXPIRED_PRESENT : required ? PARITY_HELD : PARITY_NOTHING;
     if (!terms->clock_is_the_rows && held.readable)
-        result = expect_at_held_time(terms, &held, scratch, notes, &expected, err);
+        result = expect_at_held_time(terms, &held, scratch, &expected, err);
     return result == MIG_OK ? parity_compare(terms, &expected, &held, notes, err) : result;
 }
 

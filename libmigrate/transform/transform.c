@@ -167,16 +167,16 @@ static int build_originator(const struct mig_transform *transform, struct mig_ar
                                          &envelope->originator_envelope, err);
 }
 
-/* Nodes choose the newest key package by this time: under a clock that is the same for all, the
- * upload order of an installation would be lost. The Go migrator loses it. */
+/* Nodes choose the newest key package by this time: under a clock that is the same for many, the
+ * run's or the first rate's start, the upload order of an installation would be lost. The Go
+ * migrator loses it. */
 static int64_t gateway_clock(const struct mig_transform *transform,
                              const struct mig_standing *standing,
                              const struct mig_envelope *envelope)
 {
     const struct mig_policy *policy = &transform->manifest->policy;
 
-    return envelope->kind == MIG_KIND_KEY_PACKAGES && policy->profile == MIG_PROFILE_CORRECT &&
-                   policy->clock == MIG_CLOCK_MIGRATED
+    return envelope->kind == MIG_KIND_KEY_PACKAGES && policy->profile == MIG_PROFILE_CORRECT
                ? standing->since_ns
                : envelope->originator_ns;
 }

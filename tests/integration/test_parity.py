@@ -114,6 +114,8 @@ def test_is_green_after_a_run_and_counts_what_it_judged(world, tool):
 
 @pytest.mark.parametrize("policy", [{"originator_ns": "migrated"}, {"profile": "xmtpd"}])
 def test_is_green_under_another_clock(world, policy):
+    add_key_package(world.v3, "older")
+    add_key_package(world.v3, "newer")
     world.seed(500)
     world.write(policy=policy)
     world.move()
@@ -171,6 +173,21 @@ def test_a_row_that_v3_pruned_is_no_difference_and_a_vanished_one_is(world):
     psql(world.v3, f"DELETE FROM group_messages WHERE id = {young}")
     assert named(world.check(status=3)) == {(node, "group_messages", young, "extra")
                                             for node in NODES}
+
+
+def test_a_pruned_key_package_is_told_by_its_upload_under_any_clock(world):
+    days = {"group_messages": 60, "welcome_messages": 120, "key_packages": 120}
+    world.write(policy={"originator_ns": "migrated", "retention_days": days})
+    id = add_key_package(world.v3, "old")
+    ages = "(extract(epoch FROM now() - interval '100 days') * 1e9)::bigint + 1234"
+    psql(world.v3, f"UPDATE key_packages SET created_at = {ages}")
+    psql(world.v3, f"UPDATE installations SET updated_at = {ages}")
+    world.move()
+    psql(world.v3, "DELETE FROM key_packages; DELETE FROM installations")
+    assert sums(world.check(status=0), "key_packages")["pruned_at_source"] == 1
+    psql(world.nodes["alpha"], "UPDATE gateway_envelopes_meta SET"
+                               " gateway_time = gateway_time + interval '1 second'")
+    assert named(world.check(status=3)) == {("alpha", "key_packages", id, "extra")}
 
 
 def test_an_expired_row_that_a_node_holds_is_counted(world):

@@ -306,11 +306,16 @@ Test(migrated, time_is_the_nodes_and_all_else_is_recomputed)
 
     fixture_open(&f, MIGRATED, YOUNG);
     layers = fixture_layers(&f);
-    layers.unsigned_layer.originator_ns += 12345;
+    layers.unsigned_layer.originator_ns += 12000;
     fixture_rebuild(&f, &layers, f.payer, f.originator);
-    f.held.gateway_time_us += 777;
+    f.held.gateway_time_us += 12;
     fixture_judge(&f);
     assert_notes("");
+
+    f.held.gateway_time_us++;
+    fixture_judge(&f);
+    assert_notes("time/meta");
+    f.held.gateway_time_us--;
 
     layers.unsigned_layer.base_fee_picodollars++;
     fixture_rebuild(&f, &layers, f.payer, f.originator);
@@ -324,9 +329,9 @@ Test(migrated, time_before_the_first_rate_is_a_difference)
 
     fixture_open(&f, MIGRATED, YOUNG);
     layers = fixture_layers(&f);
-    layers.unsigned_layer.originator_ns = 5;
+    layers.unsigned_layer.originator_ns = 5000;
     fixture_rebuild(&f, &layers, f.payer, f.originator);
+    f.held.gateway_time_us = 5;
     fixture_judge(&f);
-    assert_notes("time/envelope");
-    cr_assert_str_eq(f.pair.notes->expected, "not before the first rate, 2025-01-01T00:00:00Z");
+    assert_notes("time/meta time/envelope");
 }

@@ -81,6 +81,9 @@ Test(clocks, the_originators_clock_is_never_before_the_first_rate)
         layers = layers_of(&fixture, &envelope);
         cr_expect_eq(envelope.originator_ns, cases[i].originator_ns, "case %zu", i);
         cr_expect_eq(layers.unsigned_layer.originator_ns, cases[i].originator_ns, "case %zu", i);
+        cr_expect_eq(envelope.gateway_time_us,
+                     cases[i].created_ns / 1000 - (cases[i].created_ns % 1000 < 0),
+                     "the upload order of packages older than the first rate is kept, case %zu", i);
         cr_expect_eq(envelope.base_fee_picodollars,
                      cases[i].message_fee +
                          cases[i].storage_fee * envelope.payer_envelope.size * 60,
