@@ -39,7 +39,7 @@ int mig_folder_make(const char *path, struct mig_error *err)
     return make_one(partial, err);
 }
 
-static char *folder_of(const char *path)
+char *mig_folder_of(const char *path)
 {
     size_t length = strlen(path);
 
@@ -54,7 +54,7 @@ static char *folder_of(const char *path)
 
 int mig_folder_sync(const char *path, struct mig_error *err)
 {
-    mig_cleanup(mig_free_text) char *folder = folder_of(path);
+    mig_cleanup(mig_free_text) char *folder = mig_folder_of(path);
     mig_cleanup(mig_fd_close) int fd = -1;
 
     if (!folder)

@@ -26,6 +26,10 @@ int mig_file_write(const char *path, struct mig_bytes bytes, struct mig_error *e
 /* Makes a folder and its parents; an existing one is fine. Errors: MIG_E_IO. */
 int mig_folder_make(const char *path, struct mig_error *err);
 
+/* The folder that path, with or without a slash at its end, lies in; "." for a bare name. The
+ * caller frees it. NULL when out of memory. */
+char *mig_folder_of(const char *path);
+
 /* Makes what was renamed or removed at path durable: fsync of the folder that path lies in.
  * Errors: MIG_E_IO. */
 int mig_folder_sync(const char *path, struct mig_error *err);

@@ -58,6 +58,14 @@ struct flow_options {
 int flow_to_nodes(struct mig_nodes *nodes, const struct flow_options *options, flow_next_fn *next,
                   void *context, struct mig_error *err);
 
+/* ---- the account --------------------------------------------------------------------------- */
+
+/* Counts the rows of one kind that the run rejected, however many nodes did: adds the waivers to
+ * the account and sets conflicts apart; too few dead letters are a problem of the account. */
+int account_judge_rejections(struct mig_account *account, struct mig_node **nodes,
+                             const struct mig_node_sums *sums, enum mig_kind kind,
+                             struct mig_error *err);
+
 /* ---- reading ahead ------------------------------------------------------------------------- */
 
 /* Ranges of tables to read, in order. */

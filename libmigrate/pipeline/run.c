@@ -2,6 +2,7 @@
  * The main job in one process: read ahead on one thread, transform on all, load on one a node. What
  * is done is known from the nodes' books alone.
  */
+#include "libmigrate/io/io.h"
 #include "libmigrate/pipeline/pipeline_private.h"
 
 #include <errno.h>
@@ -221,30 +222,17 @@ static int finish(struct run_job *job, struct mig_account **ret_account, struct 
     return MIG_OK;
 }
 
-/* The folder that path, with or without a slash at its end, lies in. */
-static void folder_of(const char *path, char folder[PATH_SIZE])
-{
-    size_t length = strlen(path);
-
-    while (length > 1 && path[length - 1] == '/')
-        length--;
-    while (length > 0 && path[length - 1] != '/')
-        length--;
-    while (length > 1 && path[length - 1] == '/')
-        length--;
-    snprintf(folder, PATH_SIZE, "%.*s", length > 0 ? (int) length : 1, length > 0 ? path : ".");
-}
-
 /* Known before anything is begun that the chain's part of it can be written. */
 static int check_chain_out(const struct mig_manifest *manifest,
                            const struct mig_run_options *options, struct mig_error *err)
 {
     const char *path = options->chain_out ? options->chain_out : manifest->path;
-    char folder[PATH_SIZE];
+    mig_cleanup(mig_free_text) char *folder = mig_folder_of(path);
 
+    if (!folder)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
     if (strlen(path) >= PATH_SIZE)
         return mig_fail(err, MIG_E_USAGE, "the path '%.60s...' is too long", path);
-    folder_of(path, folder);
     if (access(folder, W_OK | X_OK) == 0)
         return MIG_OK;
     mig_fail(err, MIG_E_IO, "cannot write the chain-bound envelopes to '%s': %s", folder,
@@ -252,16 +240,19 @@ static int check_chain_out(const struct mig_manifest *manifest,
     return mig_hint(err, "say where with --chain-out");
 }
 
-static void choose_chain_out(struct run_job *job, const struct mig_run_options *options)
+static int choose_chain_out(struct run_job *job, const struct mig_run_options *options,
+                            struct mig_error *err)
 {
-    char folder[PATH_SIZE];
+    mig_cleanup(mig_free_text) char *folder = mig_folder_of(job->manifest->path);
 
-    folder_of(job->manifest->path, folder);
+    if (!folder)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
     snprintf(job->chain_out, sizeof job->chain_out, "%.*s", PATH_SIZE - 1,
              options->chain_out ? options->chain_out : folder);
     if (!options->chain_out)
         snprintf(job->chain_out + strlen(job->chain_out), NAME_ROOM, "/%.64s-chain-%s",
                  job->manifest->network, job->run.facts.run);
+    return MIG_OK;
 }
 
 int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
@@ -279,10 +270,9 @@ int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_o
         (result = mig_nodes_open(manifest, NULL, MIG_NODE_WRITE, hooks, stop, &job.nodes, err)) !=
             MIG_OK ||
         (result = pipeline_choose_run(manifest, options, &job.keys, job.source, &job.nodes, hooks,
-                                      &job.run, err)) != MIG_OK)
-        return result;
-    choose_chain_out(&job, options);
-    if ((result = mig_transform_open(manifest, job.run.facts.as_of_ns, job.keys.payer,
+                                      &job.run, err)) != MIG_OK ||
+        (result = choose_chain_out(&job, options, err)) != MIG_OK ||
+        (result = mig_transform_open(manifest, job.run.facts.as_of_ns, job.keys.payer,
                                      job.keys.originator, &job.transform, err)) != MIG_OK ||
         (result = move_rows(&job, err)) != MIG_OK)
         return result;
