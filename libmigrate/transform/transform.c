@@ -167,21 +167,27 @@ static int build_originator(const struct mig_transform *transform, struct mig_ar
                                          &envelope->originator_envelope, err);
 }
 
-/* Nodes choose the newest key package by this time: under a clock that is the same for many, the
- * run's or the first rate's start, the upload order of an installation would be lost. The Go
- * migrator loses it. */
-static int64_t gateway_clock(const struct mig_transform *transform,
-                             const struct mig_standing *standing,
-                             const struct mig_envelope *envelope)
+/*
+ * Nodes choose the newest key package by this time. Under a clock that is the same for many, the
+ * run's or the first rate's start, the upload order of an installation would be lost (the Go
+ * migrator loses it); and the current package comes out alone in front, whatever the others' times.
+ */
+static int64_t gateway_time_us(const struct mig_transform *transform, const struct mig_row *row,
+                               const struct mig_standing *standing,
+                               const struct mig_envelope *envelope)
 {
-    const struct mig_policy *policy = &transform->manifest->policy;
+    const struct mig_value *rival = &row->values[MIG_KP_RIVAL_CREATED_NS];
+    int64_t own_us, rival_us;
 
-    return envelope->kind == MIG_KIND_KEY_PACKAGES && policy->profile == MIG_PROFILE_CORRECT
-               ? standing->since_ns
-               : envelope->originator_ns;
+    if (envelope->kind != MIG_KIND_KEY_PACKAGES ||
+        transform->manifest->policy.profile != MIG_PROFILE_CORRECT)
+        return floor_divide(envelope->originator_ns, NS_PER_US);
+    own_us = floor_divide(standing->since_ns, NS_PER_US);
+    rival_us = rival->is_null ? INT64_MIN : floor_divide(rival->number, NS_PER_US);
+    return rival_us < own_us ? own_us : rival_us + 1;
 }
 
-static int build_for_nodes(const struct mig_transform *transform,
+static int build_for_nodes(const struct mig_transform *transform, const struct mig_row *row,
                            const struct mig_standing *standing, struct mig_arena *arena,
                            struct mig_envelope *envelope, struct mig_error *err)
 {
@@ -189,8 +195,7 @@ static int build_for_nodes(const struct mig_transform *transform,
     const struct mig_rate *rate = mig_manifest_rate(transform->manifest, envelope->originator_ns);
     int result;
 
-    envelope->gateway_time_us =
-        floor_divide(gateway_clock(transform, standing, envelope), NS_PER_US);
+    envelope->gateway_time_us = gateway_time_us(transform, row, standing, envelope);
     envelope->expiry_unixtime =
         floor_divide(standing->since_ns, MIG_NS_PER_SECOND) + (int64_t) days * 86400;
     if (!rate)
@@ -245,7 +250,7 @@ static int transform_row(const struct mig_transform *transform, const struct mig
         reject(&envelope, reason);
     } else if (envelope.route == MIG_ROUTE_NODE) {
         envelope.originator_ns = clock_ns ? *clock_ns : originator_clock(transform, &standing);
-        result = build_for_nodes(transform, &standing, arena, &envelope, err);
+        result = build_for_nodes(transform, row, &standing, arena, &envelope, err);
     }
     if (result != MIG_OK)
         return mig_error_within(err, "%s %" PRId64, mig_kind_info(envelope.kind)->name, row->id);

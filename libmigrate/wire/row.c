@@ -35,6 +35,7 @@ static const struct place places[] = {
     PLACE(installation_id),
     PLACE(key_package),
     PLACE(current_since_ns),
+    PLACE(rival_created_ns),
     PLACE(inbox_id),
     PLACE(identity_update_proto),
 };

@@ -40,6 +40,13 @@ static const struct mig_column key_packages[] = {
                                  .derived =
                                      "CASE WHEN i.key_package = t.key_package THEN i.updated_at "
                                      "END"},
+    [MIG_KP_RIVAL_CREATED_NS] =
+        {"rival.created_at", "rival_created_ns", MIG_COLUMN_INT64, NULLABLE,
+         MISSING("NULL::bigint"),
+         .derived = "CASE WHEN i.key_package = t.key_package THEN (SELECT max(o.created_at) "
+                    "FROM key_packages o WHERE o.installation_id = t.installation_id "
+                    "AND o.sequence_id <> t.sequence_id AND o.created_at / 1000 >= "
+                    "GREATEST(t.created_at, i.updated_at) / 1000 - 1) END"},
 };
 
 static const struct mig_column inbox_log[] = {

@@ -122,6 +122,24 @@ def test_is_green_under_another_clock(world, policy):
     assert world.check(status=0)["verdict"] == "green"
 
 
+@pytest.mark.parametrize("policy", [{}, {"originator_ns": "migrated"}])
+@pytest.mark.parametrize("created, updated", [((7, 7, 7), 7), ((7, 7, 9), 8), ((9, 7, 8), 6)])
+def test_the_current_key_package_is_newest_whatever_the_times(world, policy, created, updated):
+    ids = [add_key_package(world.v3, f"upload {place}") for place in range(3)]
+    base = "(extract(epoch FROM date_trunc('day', now() - interval '3 days')) * 1e9)::bigint"
+    for id, us in zip(ids, created):
+        psql(world.v3, f"UPDATE key_packages SET created_at = {base} + {us}000"
+                       f" WHERE sequence_id = {id}")
+    psql(world.v3, f"UPDATE installations SET updated_at = {base} + {updated}000,"
+                   " key_package = 'upload 1'")
+    world.write(policy=policy)
+    world.move()
+    assert world.check(status=0)["verdict"] == "green"
+    newest = psql(world.nodes["alpha"], "SELECT originator_sequence_id FROM gateway_envelopes_meta"
+                                        " ORDER BY gateway_time DESC LIMIT 1")
+    assert int(newest) == ids[1]
+
+
 def test_judges_no_row_that_came_after_the_run(world):
     add_message(world.v3, "before")
     world.move()

@@ -161,6 +161,17 @@ def since(row):
     return max(row["created_ns"], row.get("current_since_ns") or row["created_ns"])
 
 
+def upload_us(rows, id):
+    """The gateway_time of a key package; the current one's is after all others'."""
+    row = rows[id]
+    us = since(row) // 1000
+    if row["current_since_ns"] is None:
+        return us
+    others = [other["created_ns"] // 1000 for other in rows.values()
+              if other["installation_id"] == row["installation_id"] and other["id"] != id]
+    return max([us] + [other + 1 for other in others])
+
+
 def is_expired(row, days, as_of_ns):
     if "created_us" in row and row["created_us"] is None:
         return not row["for_ever"]

@@ -190,7 +190,8 @@ def check_layers(kind, held, rules, rows, fates):
         assert "congestion_fee_picodollars" not in layer
         assert textproto.only(layer, "expiry_unixtime") == expiry % 2**64
         assert one["expiry"] == expiry
-        assert one["gateway_time_us"] == (since if kind is network.PACKAGE else ns) // 1000
+        assert one["gateway_time_us"] == (
+            network.upload_us(rows, one["id"]) if kind is network.PACKAGE else ns // 1000)
         assert one["payer"] == PAYER.public_key.to_checksum_address()
         assert textproto.only(payer, "target_originator") == kind.originator
         assert textproto.only(payer, "message_retention_days") == days

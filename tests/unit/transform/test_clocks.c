@@ -52,6 +52,30 @@ Test(clocks, a_current_key_package_counts_from_when_it_became_that)
     }
 }
 
+Test(clocks, a_current_key_package_is_newer_than_any_rival)
+{
+    static const struct {
+        int64_t rival_ns, ahead_us;
+    } cases[] = {
+        {-1000, 0}, {-1, 0}, {0, 1}, {999, 1}, {1000, 2}, {3600 * MIG_NS_PER_SECOND, 3600000001},
+    };
+    const int64_t since_ns = FIXTURE_AS_OF - 5 * MIG_NS_PER_DAY;
+    mig_cleanup(fixture_release) struct fixture fixture = fixture_plain();
+    struct mig_row row = fixture_row(MIG_TABLE_KEY_PACKAGES);
+
+    fixture_open(&fixture, FIXTURE_AS_OF);
+    set_number(&row, MIG_KP_CREATED_NS, since_ns - MIG_NS_PER_DAY);
+    set_number(&row, MIG_KP_CURRENT_SINCE_NS, since_ns + 1);
+    for (size_t i = 0; i < mig_count_of(cases); i++) {
+        struct mig_envelope envelope;
+
+        set_number(&row, MIG_KP_RIVAL_CREATED_NS, since_ns + cases[i].rival_ns);
+        envelope = fixture_transform(&fixture, &row);
+        cr_expect_eq(envelope.originator_ns, since_ns + 1);
+        cr_expect_eq(envelope.gateway_time_us, since_ns / 1000 + cases[i].ahead_us, "case %zu", i);
+    }
+}
+
 Test(clocks, the_originators_clock_is_never_before_the_first_rate)
 {
     static const struct {
