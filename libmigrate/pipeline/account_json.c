@@ -121,9 +121,6 @@ struct json_object *mig_account_to_json(const struct mig_account *account)
     json_object_object_add(document, "blockers", mig_blockers_to_json(&account->blockers));
     if (account->waiver_count > 0)
         json_object_object_add(document, "waivers", waivers_to_json(account));
-    if (account->chain_bundle[0])
-        json_object_object_add(document, "chain_bundle",
-                               json_object_new_string(account->chain_bundle));
     if (account->problem_count > 0)
         json_object_object_add(document, "problems", problems_to_json(account));
     json_object_object_add(document, "verdict",

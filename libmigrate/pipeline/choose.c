@@ -123,7 +123,7 @@ int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_ru
         run = known.run;
         result = take_up(manifest, options, keys, &run, hooks, err);
     } else if ((result = pipeline_facts(manifest, pick_instant(manifest, options, &known), keys,
-                                        &run.facts, err)) == MIG_OK) {
+                                        hooks, &run.facts, err)) == MIG_OK) {
         result = settle_all(source, &run, err);
     }
     for (size_t i = 0; i < nodes->count && result == MIG_OK; i++)

@@ -27,9 +27,27 @@ static void take_addresses(const struct pipeline_keys *keys, struct mig_bundle_f
     mig_address_format(mig_signer_address(keys->originator), facts->originator);
 }
 
+/* Both may be meant, and both are more often a slip. */
+static void warn_of_future(const struct mig_manifest *manifest, int64_t as_of_ns,
+                           const struct mig_hooks *hooks)
+{
+    char as_of[MIG_TIME_TEXT_SIZE], first[MIG_TIME_TEXT_SIZE];
+
+    mig_time_format(as_of_ns, as_of);
+    mig_time_format(manifest->rates[0].start_ns, first);
+    if (as_of_ns > mig_time_now_ns() + MIG_NS_PER_SECOND)
+        mig_log(hooks, MIG_LOG_WARN,
+                "as_of %s lies in the future: rows that have not expired yet count as expired",
+                as_of);
+    if (manifest->rates[0].start_ns > as_of_ns)
+        mig_log(hooks, MIG_LOG_WARN,
+                "the first rate begins at %s, after as_of %s: envelopes get a time in the future",
+                first, as_of);
+}
+
 int pipeline_facts(const struct mig_manifest *manifest, int64_t as_of_ns,
-                   const struct pipeline_keys *keys, struct mig_bundle_facts *ret_facts,
-                   struct mig_error *err)
+                   const struct pipeline_keys *keys, const struct mig_hooks *hooks,
+                   struct mig_bundle_facts *ret_facts, struct mig_error *err)
 {
     struct mig_bundle_facts facts = {.stage = keys ? MIG_STAGE_ENVELOPES : MIG_STAGE_ROWS,
                                      .as_of_ns = as_of_ns};
@@ -45,6 +63,7 @@ int pipeline_facts(const struct mig_manifest *manifest, int64_t as_of_ns,
         return result;
     if (keys)
         take_addresses(keys, &facts);
+    warn_of_future(manifest, as_of_ns, hooks);
     *ret_facts = facts;
     return MIG_OK;
 }

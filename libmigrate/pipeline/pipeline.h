@@ -47,7 +47,6 @@ struct mig_account {
     char **problems; /* why the verdict is red, a sentence each */
     size_t problem_count;
     enum mig_verdict verdict;
-    char chain_bundle[1024]; /* where run put the chain-bound envelopes, or "" */
 };
 
 /* The account of a run (NULL: the newest one), read from the nodes' books and checked: sums close,
@@ -61,8 +60,8 @@ int mig_account_add_problem(struct mig_account *account, struct mig_error *err, 
                             ...) __attribute__((format(printf, 3, 4)));
 
 /* The document "xmtp-migrate/account/1"; a json-c object that the caller puts. NULL: no memory.
- * Members that are seldom needed (waivers, problems, chain_bundle, expired_early, beside_conflicts)
- * stand in it only when there is something to say. */
+ * Members that are seldom needed (waivers, problems, expired_early, beside_conflicts) stand in it
+ * only when there is something to say. */
 struct json_object *mig_account_to_json(const struct mig_account *account);
 
 /* MIG_OK when green, MIG_E_PARTIAL, MIG_E_TEMPORARY when the run is only not at its end, or

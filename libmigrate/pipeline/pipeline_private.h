@@ -19,8 +19,8 @@ void pipeline_keys_release(struct pipeline_keys *keys);
 
 /* The facts of a new run at as_of; addresses only when keys are given. */
 int pipeline_facts(const struct mig_manifest *manifest, int64_t as_of_ns,
-                   const struct pipeline_keys *keys, struct mig_bundle_facts *ret_facts,
-                   struct mig_error *err);
+                   const struct pipeline_keys *keys, const struct mig_hooks *hooks,
+                   struct mig_bundle_facts *ret_facts, struct mig_error *err);
 
 /* Whether facts (of a bundle or a run) fit the manifest and keys; says what does not, with subject
  * in front. keys may be NULL. Errors: MIG_E_REFUSED. */

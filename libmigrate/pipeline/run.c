@@ -217,7 +217,7 @@ static int finish(struct run_job *job, struct mig_account **ret_account, struct 
     if (result != MIG_OK)
         return result;
     if (has_bundle)
-        snprintf(account->chain_bundle, sizeof account->chain_bundle, "%s", job->chain_out);
+        mig_log(job->hooks, MIG_LOG_INFO, "for the chain: %s", job->chain_out);
     *ret_account = mig_take(account);
     return MIG_OK;
 }

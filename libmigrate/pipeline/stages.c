@@ -110,7 +110,7 @@ int mig_pipeline_export(const struct mig_manifest *manifest, bool has_as_of, int
     if (!has_as_of)
         as_of_ns = mig_time_now_ns();
     if ((result = mig_source_open(manifest, hooks, stop, &job.source, err)) != MIG_OK ||
-        (result = pipeline_facts(manifest, as_of_ns, NULL, &summary.facts, err)) != MIG_OK ||
+        (result = pipeline_facts(manifest, as_of_ns, NULL, hooks, &summary.facts, err)) != MIG_OK ||
         (result = mig_bundle_create(out, &summary.facts, &job.writer, err)) != MIG_OK ||
         (result = open_ranges(&job, err)) != MIG_OK ||
         (result = export_parts(&job, as_of_ns, &summary, err)) != MIG_OK)

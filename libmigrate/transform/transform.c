@@ -215,6 +215,14 @@ static void reject(struct mig_envelope *envelope, enum mig_reason reason)
     envelope->topic = envelope->client_envelope = (struct mig_bytes){0};
 }
 
+static bool is_too_large(const struct mig_envelope *envelope)
+{
+    if (envelope->route == MIG_ROUTE_CHAIN)
+        return envelope->client_envelope.size > MIG_CHAIN_PAYLOAD_MAX;
+    return envelope->client_envelope.size > MIG_NODE_PAYLOAD_MAX ||
+           envelope->topic.size > MIG_NODE_TOPIC_MAX;
+}
+
 /* clock_ns is NULL for the policy's own. */
 static int transform_row(const struct mig_transform *transform, const struct mig_row *row,
                          const int64_t *clock_ns, struct mig_arena *arena,
@@ -240,9 +248,7 @@ static int transform_row(const struct mig_transform *transform, const struct mig
         result = build_client(transform, row, arena, &envelope, err);
     if (result != MIG_OK)
         return mig_error_within(err, "%s %" PRId64, mig_kind_info(envelope.kind)->name, row->id);
-    if (reason == MIG_REASON_NONE &&
-        envelope.client_envelope.size >
-            (envelope.route == MIG_ROUTE_CHAIN ? MIG_CHAIN_PAYLOAD_MAX : MIG_NODE_PAYLOAD_MAX))
+    if (reason == MIG_REASON_NONE && is_too_large(&envelope))
         reason = MIG_REASON_PAYLOAD_TOO_LARGE;
     if (reason == MIG_REASON_NONE && envelope.route == MIG_ROUTE_NODE && !standing.since_known)
         reason = MIG_REASON_TIME_OUT_OF_RANGE;

@@ -23,6 +23,10 @@
 #define MIG_CHAIN_PAYLOAD_MAX ((size_t) 127 << 10)
 #define MIG_NODE_PAYLOAD_MAX ((size_t) 1000 << 20)
 
+/* The longest topic that a node's indexes take whatever its bytes: 2704 less the row's header, the
+ * topic's length and the other columns. */
+#define MIG_NODE_TOPIC_MAX 2668
+
 struct mig_transform;
 
 /*

@@ -7,7 +7,8 @@
 -- certificate, or a password by \password. To take all of it back after the migration:
 -- DROP OWNED BY the role (this drops the journal in xmtp_migrate as well), then DROP ROLE.
 
-CREATE ROLE :"role" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION;
+SELECT format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION', :'role')
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
 
 -- A partition can only be made or attached by the owner of its parent, and the node's own pruner
 -- must own it to drop it: PostgreSQL knows no lesser right for either. This membership is the one
@@ -17,7 +18,7 @@ GRANT :"owner" TO :"role";
 SELECT format('GRANT CONNECT, TEMPORARY ON DATABASE %I TO %I', current_database(), :'role') \gexec
 
 -- The migrator's journal, claims and waivers live apart from what is the node's.
-CREATE SCHEMA xmtp_migrate AUTHORIZATION :"role";
+CREATE SCHEMA IF NOT EXISTS xmtp_migrate AUTHORIZATION :"role";
 GRANT USAGE ON SCHEMA public TO :"role";
 
 -- What it writes. UPDATE and DELETE on envelopes: a key package uploaded again is rewritten.

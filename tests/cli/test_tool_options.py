@@ -108,6 +108,11 @@ def test_a_verb_of_two_words_gets_only_its_arguments():
     assert run(TRIAL, "--json", "words", "list", "--", "--json").stdout == "--json\n"
 
 
+def test_a_number_below_zero_is_an_argument():
+    done = run(TRIAL, "words", "list", "a", "-12", "--threads", "2", "-7", "--", "-x")
+    assert done.stdout == "a\n-12\n-7\n-x\n"
+
+
 # ---- how it ends -----------------------------------------------------------------------------------
 
 

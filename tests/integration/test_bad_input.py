@@ -347,6 +347,14 @@ def test_an_instant_that_is_not_rfc_3339_is_refused(world, text):
     assert world.untouched()
 
 
+def test_instants_in_the_future_are_warned_of(world):
+    rate = {"message_fee": 100, "storage_fee": 200}
+    assert "future" not in world.migrate("run").err
+    assert "count as expired" in world.migrate("run", "--as-of", "2199-01-01T00:00:00Z").err
+    world.write(rates=[{"start": "2198-01-01T00:00:00Z", **rate}])
+    assert "a time in the future" in world.migrate("run").err
+
+
 def test_an_unfinished_run_keeps_its_instant_and_policy(world, start_tool):
     world.seed(3000)
     account = world.run("--as-of", "2026-06-01T00:00:00Z")

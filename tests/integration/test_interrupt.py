@@ -10,7 +10,7 @@ import time
 import pytest
 from conftest import tool_environment, tool_path
 from support.servers import client, psql
-from support.world import assert_closes, digest_of_node, world  # noqa: F401
+from support.world import assert_closes, chain_bundle, digest_of_node, world  # noqa: F401
 
 ROWS = 8000
 UNTIL = "2026-01-01T00:00:00Z"
@@ -188,9 +188,9 @@ def test_a_run_stopped_behind_its_last_part_still_ends(full, tool):
     # Half of it written: made anew.
     for dsn in full.nodes.values():
         psql(dsn, "UPDATE xmtp_migrate.runs SET finished_at = NULL")
-    os.unlink(f"{first['chain_bundle']}/index.json")
+    os.unlink(chain_bundle(full.manifest, first) / "index.json")
     assert full.run("--as-of", UNTIL) == first
-    tool("xmtp-inspect", first["chain_bundle"])
+    tool("xmtp-inspect", chain_bundle(full.manifest, first))
 
 
 def test_it_stops_while_another_session_holds_what_it_needs(full, start_tool):

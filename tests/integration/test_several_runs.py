@@ -6,7 +6,7 @@ import pytest
 
 from support.servers import psql
 from support.world import (  # noqa: F401
-    META, add_message, count, insert_message, message, world)
+    META, add_message, chain_bundle, count, insert_message, message, world)
 
 RUNS = "xmtp_migrate.runs"
 
@@ -116,7 +116,7 @@ def test_loading_an_older_bundle_again_tells_of_that_one(world, tmp_path):
 
 
 def bundle_rows(world, account):
-    ran = world.tool("xmtp-inspect", account["chain_bundle"], "--rows")
+    ran = world.tool("xmtp-inspect", chain_bundle(world.manifest, account), "--rows")
     return [line for line in ran.out.splitlines() if '"commit_messages"' in line]
 
 
@@ -129,7 +129,7 @@ def test_a_column_filled_in_between_the_readings_changes_nothing(world):
         (now(), '\\x{"a0" * 16}', '\\xdeadbeef', 'h2', NULL)""")
     account = world.run(status=4)
     reopen(world)
-    shutil.rmtree(account["chain_bundle"])
+    shutil.rmtree(chain_bundle(world.manifest, account))
     psql(world.v3, "UPDATE group_messages SET is_commit = true WHERE is_commit IS NULL")
     account = world.run(status=4)
     assert account["rejects"] == {"mls_unparsable": 1}

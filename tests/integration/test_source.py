@@ -327,6 +327,20 @@ def test_odd_settings_of_servers_databases_and_roles_change_nothing(world, new_s
         world.alpha, times)
 
 
+@pytest.mark.parametrize("size, status", [(2667, 0), (2668, 4)])
+def test_an_identifier_too_long_for_a_nodes_indexes_is_rejected_alone(world, size, status):
+    random = f"decode(substr(string_agg(md5(i::text), ''), 1, {2 * size}), 'hex')"
+    psql(world.v3, f"""
+        INSERT INTO welcome_messages (created_at, installation_key, data, hpke_public_key,
+            installation_key_data_hash)
+        SELECT now(), {random}, 'welcome', 'hpke', 'hash' FROM generate_series(1, 200) i""")
+    add_message(world.v3, "beside it")
+    account = world.run(status=status)
+    assert account["rejects"] == ({"payload_too_large": 1} if status else {})
+    assert account["kinds"]["group_messages"]["for_nodes"] == 1
+    world.parity(status)
+
+
 def test_a_row_of_many_megabytes_is_moved(world):
     psql(world.v3, insert_message("big").replace(
         "sha256('" + "a0" * 16 + "big')", "'big'").replace(

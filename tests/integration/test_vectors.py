@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from conftest import tool_environment, tool_path
 from support.servers import psql, rows
+from support.world import chain_bundle
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 NODES = ("alpha", "beta")
@@ -305,7 +306,7 @@ def test_run_brings_every_vector_where_it_belongs(world):
     assert_account(world, account)
     assert_nodes(world, nodes)
     assert_letters(world, nodes)
-    assert_chain(world, account["chain_bundle"])
+    assert_chain(world, chain_bundle(world.manifest, account))
 
 
 def test_a_second_run_finds_all_of_it_there(world):
@@ -360,5 +361,4 @@ def test_file_by_file_gives_the_same_nodes_and_account(world, carrier, tmp_path)
             assert held[what] == lines, (name, what)
     for document in (account, expected_account):
         document.pop("run")
-        document.pop("chain_bundle", None)
     assert account == expected_account

@@ -261,7 +261,7 @@ def check_trial(trial, server, folder):
                        for start, message, storage in RATES]}
     rows, fates = judge(v3, policy, rules["as_of_ns"])
     held = read_node(node)
-    chain = read_chain(account["chain_bundle"])
+    chain = read_chain(folder / f"local-chain-{account['run']}")
     letters = {(letter["kind"], letter["id"]): letter["reason"] for letter in read_json(
         node, "SELECT source_table AS kind, sequence_id AS id, reason"
               " FROM migration_dead_letter_box")}

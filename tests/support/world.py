@@ -52,6 +52,11 @@ def digest_of_node(dsn):
             message_count FROM unsettled_usage ORDER BY 1, 2, 3""")
 
 
+def chain_bundle(manifest, account):
+    """Where a run put the chain-bound envelopes."""
+    return manifest.parent / f"{account['network']}-chain-{account['run']}"
+
+
 def count(dsn, table, condition="true"):
     return int(psql(dsn, f"SELECT count(*) FROM {table} WHERE {condition}"))
 

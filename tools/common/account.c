@@ -109,8 +109,6 @@ static int describe(struct mig_buffer *text, const struct mig_account *account,
         result = add_names(text, account, err);
     if (result == MIG_OK)
         result = add_blockers(text, &account->blockers, err);
-    if (result == MIG_OK && account->chain_bundle[0])
-        result = mig_buffer_print(text, err, "for the chain: %s\n", account->chain_bundle);
     for (size_t i = 0; i < account->problem_count && result == MIG_OK; i++)
         result = mig_buffer_print(text, err, "problem: %s\n", account->problems[i]);
     return result == MIG_OK

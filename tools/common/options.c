@@ -169,6 +169,10 @@ static int settle(struct tool *tool, struct settings *settings, struct mig_error
 /* getopt_long gives values from FIRST on, so that '?' and ':' are never an option of ours. */
 enum { FIRST = 256 };
 
+/* Words come in their order; a number below zero is one of them, and no cluster of options. */
+#define IN_ORDER "-:0::1::2::3::4::5::6::7::8::9::"
+enum { A_WORD = 1 };
+
 static int complain(int result, char **argv, const struct tool_option *const *all,
                     const struct tool *tool, const struct tool_verb *verb, struct mig_error *err)
 {
@@ -177,11 +181,7 @@ static int complain(int result, char **argv, const struct tool_option *const *al
                  all[optopt - FIRST]->argument);
     else if (optopt >= FIRST)
         mig_fail(err, MIG_E_USAGE, "--%s takes no value", all[optopt - FIRST]->name);
-    else if (optopt >= '0' && optopt <= '9') {
-        mig_fail(err, MIG_E_USAGE, "a number below zero looks like an option: '%s'",
-                 argv[optind - 1]);
-        return mig_hint(err, "put -- in front of it");
-    } else if (optopt)
+    else if (optopt)
         mig_fail(err, MIG_E_USAGE, "unknown option '-%c'", optopt);
     else
         mig_fail(err, MIG_E_USAGE, "unknown option '%s'", argv[optind - 1]);
@@ -195,7 +195,7 @@ int options_read(struct tool *tool, const struct tool_verb *verb, int argc, char
     const struct tool_option *all[OPTIONS_MAX];
     struct option longs[OPTIONS_MAX + 1] = {0};
     size_t count = 0;
-    int result, code;
+    int result, code, kept = 0;
 
     for (size_t t = 0; t < mig_count_of(tables); t++)
         for (const struct tool_option *option = tables[t]; option->name; option++) {
@@ -211,7 +211,11 @@ int options_read(struct tool *tool, const struct tool_verb *verb, int argc, char
     words = (typeof(words)){0};
     opterr = 0;
     optind = 0;
-    while ((result = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
+    while ((result = getopt_long(argc, argv, IN_ORDER, longs, NULL)) != -1) {
+        if (result == A_WORD || (result >= '0' && result <= '9')) {
+            argv[kept++] = argv[optind - 1];
+            continue;
+        }
         if (result < FIRST)
             return complain(result, argv, all, tool, verb, err);
         if ((code = assign(all[result - FIRST], optarg, err)))
@@ -221,7 +225,8 @@ int options_read(struct tool *tool, const struct tool_verb *verb, int argc, char
             return mig_fail(err, MIG_E_USAGE, "--threads '%s': expected 1 to %d", optarg,
                             THREADS_MAX);
     }
-    *ret_first = optind;
+    *ret_first = optind - kept;
+    memmove(argv + *ret_first, argv, (size_t) kept * sizeof *argv);
     return settle(tool, ret_settings, err);
 }
 

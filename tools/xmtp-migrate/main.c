@@ -1,6 +1,8 @@
 /* xmtp-migrate: the main job in one process, its account, and the rows that were rejected. */
 #include "tools/xmtp-migrate/migrate.h"
 
+#include <ctype.h>
+
 static const struct tool_option run_options[] = {
     {"chain-out", "P", "where the chain-bound envelopes go (default: beside the manifest)",
      TOOL_TEXT, &run_words.chain_out},
@@ -48,12 +50,22 @@ static const struct tool_option waive_options[] = {
     {.name = NULL},
 };
 
+/* It will stand in a line of lists and accounts. */
+static bool is_one_line(const char *text)
+{
+    while (*text && !iscntrl((unsigned char) *text))
+        text++;
+    return !*text;
+}
+
 static int waive(struct tool *tool, int argc, char **argv, struct mig_error *err)
 {
     if (!waive_reason || !waive_reason[0]) {
         mig_fail(err, MIG_E_USAGE, "a waiver needs --reason");
         return mig_hint(err, "it is stored with who and when, and appears in every account");
     }
+    if (!is_one_line(waive_reason))
+        return mig_fail(err, MIG_E_USAGE, "--reason must be one line of text");
     return cmd_rejected_waive(tool, argc, argv, waive_reason, err);
 }
 

@@ -141,19 +141,20 @@ static int put_rows(struct tool *tool, struct mig_pg *pg, struct seed_maker *mak
 
 /* Ids that no sequence gives: below the first, past the last band, and far ahead. Only where there
  * are none yet, for they are always the same. */
+static const int64_t strange_ids[] = {
+    INT64_C(-9000000000),         -1,        0, INT64_C(5000000000000), MIG_SEQUENCE_ID_MAX,
+    INT64_C(9223372036854000000), INT64_MAX,
+};
+
 static int put_strange_ids(struct mig_pg *pg, struct seed_maker *maker, enum mig_table table,
                            struct mig_error *err)
 {
-    static const int64_t ids[] = {
-        INT64_C(-9000000000),         -1,        0, INT64_C(5000000000000), MIG_SEQUENCE_ID_MAX,
-        INT64_C(9223372036854000000), INT64_MAX,
-    };
     const struct seed_network *network = maker->network;
     struct mig_row row;
     int result = MIG_OK;
 
-    for (size_t i = 0; result == MIG_OK && i < mig_count_of(ids); i++) {
-        result = seed_make_row(maker, table, network->rows[table], ids[i], &row, err);
+    for (size_t i = 0; result == MIG_OK && i < mig_count_of(strange_ids); i++) {
+        result = seed_make_row(maker, table, network->rows[table], strange_ids[i], &row, err);
         if (result == MIG_OK)
             result = seed_copy_row(pg, &row, err);
     }
@@ -184,6 +185,8 @@ static int fill_table(struct tool *tool, struct mig_pg *pg, struct seed_maker *m
 
     if (maker->network->hostile)
         result = has_strange_ids(pg, table, &strange_there, err);
+    if (!strange_there)
+        maker->network->rows[table] -= (int64_t) mig_count_of(strange_ids);
     if (result == MIG_OK)
         result = seed_copy_begin(pg, table, err);
     if (result == MIG_OK)

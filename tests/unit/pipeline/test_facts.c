@@ -48,7 +48,7 @@ static int check(const char *network, const char *profile, int fee, const char *
     mig_cleanup(pipeline_keys_release) struct pipeline_keys my_keys = keys_of(payer, originator);
     struct mig_bundle_facts facts;
 
-    cr_assert_eq(pipeline_facts(made, 5, &made_keys, &facts, NULL), MIG_OK);
+    cr_assert_eq(pipeline_facts(made, 5, &made_keys, NULL, &facts, NULL), MIG_OK);
     return pipeline_check_facts(mine, &my_keys, &facts, "rows.tar", err);
 }
 
