@@ -3,11 +3,12 @@
 
 #include <string.h>
 
-/* The first row whose letters begin the SQLSTATE decides. */
+/* The first row whose letters begin the SQLSTATE decides; where one state stands for several
+ * things, the server's function that raised it tells (its text may be in any language). */
 static const struct {
     const char *state;
     enum mig_code code;
-    const char *hint;
+    const char *hint, *raised_by;
 } meanings[] = {
     {"57014", MIG_E_TEMPORARY, "a statement was cancelled at the server: run it again"},
     {"57P01", MIG_E_TEMPORARY, "the server is shutting down: run it again later"},
@@ -23,6 +24,10 @@ static const struct {
     {"55P03", MIG_E_TEMPORARY, "a lock was not to be had in time: run it again"},
     {"28", MIG_E_DATABASE, "check user and password of the DSN, and pg_hba.conf"},
     {"3D000", MIG_E_DATABASE, "check the database's name in the DSN"},
+    {"42501", MIG_E_REFUSED,
+     "row-level security hides rows of this table from the role: give the role BYPASSRLS, or name"
+     " one that owns the tables",
+     "check_enable_rls"},
     {"42501", MIG_E_REFUSED, "the role lacks a right: schemas/sql/*_role.sql list what it needs"},
     {"42P01", MIG_E_REFUSED, "a table is missing: is this the right database?"},
     {"42703", MIG_E_REFUSED,
@@ -32,11 +37,13 @@ static const struct {
      "the database takes no writes: is this a standby or a read-only role?"},
 };
 
-static int fail_by_state(struct mig_pg *pg, const char *state, const char *text,
-                         struct mig_error *err)
+static int fail_by_state(struct mig_pg *pg, const char *state, const char *raised_by,
+                         const char *text, struct mig_error *err)
 {
     for (size_t i = 0; i < mig_count_of(meanings); i++)
-        if (strncmp(state, meanings[i].state, strlen(meanings[i].state)) == 0) {
+        if (strncmp(state, meanings[i].state, strlen(meanings[i].state)) == 0 &&
+            (!meanings[i].raised_by ||
+             (raised_by && strcmp(raised_by, meanings[i].raised_by) == 0))) {
             mig_fail(err, meanings[i].code, "%s (%s): %s [%s]", pg->subject, pg->place, text,
                      state);
             return mig_hint(err, "%s", meanings[i].hint);
@@ -63,13 +70,14 @@ int pg_fail(struct mig_pg *pg, const PGresult *result, struct mig_error *err)
 {
     const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
     const char *primary = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
+    const char *raised_by = result ? PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION) : NULL;
     char line[400];
 
     if (mig_stop_check(pg->stop, err) != MIG_OK)
         return MIG_E_CANCELLED;
     if (state && primary) {
         take_line(line, sizeof line, primary);
-        return fail_by_state(pg, state, line, err);
+        return fail_by_state(pg, state, raised_by, line, err);
     }
     take_line(line, sizeof line,
               result ? PQresultErrorMessage(result) : PQerrorMessage(pg->connection));

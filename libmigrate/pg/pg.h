@@ -17,8 +17,9 @@ struct mig_pg_options {
     const struct mig_stop *stop; /* looked at while waiting; may be NULL */
 };
 
-/* Connects (in 10 s at most), sets UTC, the application name and
- * client encoding. Errors: MIG_E_TEMPORARY (nobody there, too many connections), MIG_E_DATABASE
+/* Connects (in 10 s at most), sets UTC, the application name and client encoding, and that a
+ * row-level security policy is an error (MIG_E_REFUSED, at the statement) and hides nothing.
+ * Errors: MIG_E_TEMPORARY (nobody there, too many connections), MIG_E_DATABASE
  * (wrong password, no such database), MIG_E_USAGE (not a DSN), MIG_E_CANCELLED, MIG_E_NOMEM. */
 int mig_pg_open(const char *dsn, const struct mig_pg_options *options, struct mig_pg **ret_pg,
                 struct mig_error *err);

@@ -220,6 +220,42 @@ def test_a_read_only_target_is_refused(world, server):
         psql(server.dsn(), "DROP ROLE readonly")
 
 
+@pytest.fixture
+def policed(world, server):
+    """police(dsn, table): the DSN of a role that may read all and for whom a policy hides rows."""
+    def police(dsn, table):
+        psql(dsn, f"GRANT USAGE ON SCHEMA public TO policed; GRANT SELECT ON ALL TABLES IN SCHEMA"
+                  f" public TO policed; GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO policed;"
+                  f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;"
+                  f"CREATE POLICY half ON {table} USING (false)")
+        return as_user(dsn, "policed")
+
+    psql(server.dsn(), "CREATE ROLE policed LOGIN")
+    yield police
+    for dsn in (world.v3, world.alpha, world.beta):
+        psql(dsn, "DROP OWNED BY policed")
+    psql(server.dsn(), "DROP ROLE policed")
+
+
+@pytest.mark.parametrize("table", ["group_messages", "installations"])
+def test_rows_that_a_policy_hides_are_refused_and_not_left_out(world, policed, table):
+    add_message(world.v3, "message")
+    world.write(source=policed(world.v3, table))
+    assert_told(world.run(status=1), "source", f'"{table}"', "row-level security", "BYPASSRLS")
+    psql(world.v3, "ALTER ROLE policed BYPASSRLS")
+    assert world.run()["kinds"]["group_messages"]["counted"] == 1
+
+
+def test_a_nodes_rows_that_a_policy_hides_are_not_taken_for_missing(world, policed):
+    add_message(world.v3, "message")
+    world.run()
+    world.write(nodes={"alpha": world.alpha, "beta": policed(world.beta, META)})
+    psql(world.beta, "GRANT USAGE ON SCHEMA xmtp_migrate TO policed;"
+                     "GRANT SELECT ON ALL TABLES IN SCHEMA xmtp_migrate TO policed")
+    ran = world.tool("xmtp-parity", "check", "--manifest", world.manifest, status=1)
+    assert_told(ran, "node 'beta'", META, "row-level security", "BYPASSRLS")
+
+
 def test_a_nodes_own_trigger_that_refuses_rows_stops_the_run(world):
     add_message(world.v3, "message")
     psql(world.beta, "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
