@@ -1,7 +1,8 @@
 /*
- * Which ids are final. V3 draws an id inside INSERT, which holds ROW EXCLUSIVE on the table from
- * before the draw until its transaction is visible or gone. So: read what the sequence has given
- * out, then wait for everybody who holds that lock now; later comers can only draw higher ids.
+ * Which ids are final. V3 draws an id inside INSERT, which holds ROW EXCLUSIVE on the table and on
+ * the sequence from before the draw until its transaction is visible or gone. So: read what the
+ * sequence has given out, then wait for everybody who holds such a lock now; later comers can only
+ * draw higher ids.
  */
 #include "libmigrate/source/source_private.h"
 
@@ -90,27 +91,38 @@ static int read_sequence(struct mig_source *source, const struct sequence *seque
     return result;
 }
 
-/* The transactions to wait for, as a list of texts that a later look can be compared with. */
+/* The transactions to wait for, as a list of texts that a later look can be compared with. A row
+ * may be written straight into a partition or a child, with no lock on the table that we read; and
+ * who draws an id holds ROW EXCLUSIVE on the sequence until the end, wherever the row will go, be
+ * it a partition that nobody else can see yet. */
 static const char *const writers_sql =
-    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND granted"
+    "WITH RECURSIVE family AS (SELECT $1::regclass::oid AS relation UNION"
+    " SELECT i.inhrelid FROM pg_inherits i JOIN family f ON f.relation = i.inhparent)"
+    " SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND granted"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    " AND relation = $1::regclass AND mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock',"
-    " 'ExclusiveLock', 'AccessExclusiveLock') AND pid IS DISTINCT FROM pg_backend_pid()";
+    " AND (relation = $3::regclass OR relation IN (SELECT f.relation FROM family f))"
+    " AND mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',"
+    " 'AccessExclusiveLock') AND pid IS DISTINCT FROM pg_backend_pid()";
 
-/* Everybody in a transaction, whatever it does; $1 is not used but keeps both texts alike. */
+/* Everybody in a transaction, whatever it does; $1 and $3 are there to keep both texts alike. */
 static const char *const everybody_sql =
     "SELECT l.virtualtransaction FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
     " WHERE l.locktype = 'virtualxid' AND l.granted AND a.datname = current_database()"
-    " AND l.pid <> pg_backend_pid() AND $1::text IS NOT NULL UNION"
+    " AND l.pid <> pg_backend_pid() AND coalesce($1::text, $3::text) IS NOT NULL UNION"
     " SELECT '-1/' || transaction FROM pg_prepared_xacts WHERE database = current_database()";
+
+/* Whose ends are waited for: the statement that lists them, and its parameters. */
+struct watch {
+    const char *sql, *table, *sequence;
+};
 
 /* A transaction that is prepared while we wait gets a new name (-1/...): whoever is prepared counts
  * as long as we wait. The oldest one is described for a person. */
-static int look(struct mig_source *source, const char *sql, const char *table, const char *waited,
+static int look(struct mig_source *source, const struct watch *watch, const char *waited,
                 char **ret_list, char *ret_oldest, size_t oldest_size, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    const char *const params[] = {table, waited};
+    const char *const params[] = {watch->table, waited, watch->sequence};
     char query[SQL_SIZE];
     int result;
 
@@ -122,8 +134,8 @@ static int look(struct mig_source *source, const char *sql, const char *table, c
              " floor(extract(epoch FROM clock_timestamp() - a.xact_start))) FROM kept"
              " JOIN pg_locks l ON l.virtualtransaction = v AND l.locktype = 'virtualxid'"
              " JOIN pg_stat_activity a ON a.pid = l.pid ORDER BY a.xact_start NULLS LAST LIMIT 1)",
-             sql);
-    result = mig_pg_query(source->pg, query, params, 2, &answer, err);
+             watch->sql);
+    result = mig_pg_query(source->pg, query, params, mig_count_of(params), &answer, err);
     if (result != MIG_OK)
         return result;
     snprintf(ret_oldest, oldest_size, "%s",
@@ -145,14 +157,13 @@ static void say_whom(struct mig_source *source, const char *table, const char *o
         &(struct mig_progress){.stage = "settle", .subject = table, .waiting = waiting});
 }
 
-static int wait_for_writers(struct mig_source *source, const struct mig_table_info *info,
+static int wait_for_writers(struct mig_source *source, const struct watch *watch,
                             struct mig_error *err)
 {
-    const char *sql = source->manifest->settle == MIG_SETTLE_WRITERS ? writers_sql : everybody_sql;
     const int64_t deadline = mig_time_monotonic_ns() + WAIT_MAX_S * MIG_NS_PER_SECOND;
     mig_cleanup(mig_free_text) char *waited = NULL;
     char oldest[160];
-    int result = look(source, sql, info->name, NULL, &waited, oldest, sizeof oldest, err);
+    int result = look(source, watch, NULL, &waited, oldest, sizeof oldest, err);
 
     while (result == MIG_OK && waited) {
         mig_cleanup(mig_free_text) char *left = NULL;
@@ -161,12 +172,12 @@ static int wait_for_writers(struct mig_source *source, const struct mig_table_in
             return result;
         if (mig_time_monotonic_ns() > deadline) {
             mig_fail(err, MIG_E_TEMPORARY, "source: %s is still being written to after %d s: %s",
-                     info->name, WAIT_MAX_S, oldest);
+                     watch->table, WAIT_MAX_S, oldest);
             return mig_hint(err, "end that transaction, or wait for it, and run it again");
         }
-        say_whom(source, info->name, oldest);
+        say_whom(source, watch->table, oldest);
         nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
-        result = look(source, sql, info->name, waited, &left, oldest, sizeof oldest, err);
+        result = look(source, watch, waited, &left, oldest, sizeof oldest, err);
         if (result == MIG_OK && !left)
             mig_free_text(&waited);
     }
@@ -195,6 +206,7 @@ int mig_source_settle(struct mig_source *source, enum mig_table table,
     const struct mig_table_info *info = mig_table_info(table);
     mig_cleanup(sequence_release) struct sequence sequence = {0};
     struct mig_settled settled = {0};
+    struct watch watch = {.table = info->name};
     int64_t highest, given_out;
     bool any;
     int result;
@@ -204,7 +216,9 @@ int mig_source_settle(struct mig_source *source, enum mig_table table,
         return result;
     if (sequence.name && (result = read_sequence(source, &sequence, &settled.bound, err)) != MIG_OK)
         return result;
-    if ((result = wait_for_writers(source, info, err)) != MIG_OK ||
+    watch.sequence = sequence.name;
+    watch.sql = source->manifest->settle == MIG_SETTLE_WRITERS ? writers_sql : everybody_sql;
+    if ((result = wait_for_writers(source, &watch, err)) != MIG_OK ||
         (result = read_highest(source, info, &any, &highest, err)) != MIG_OK)
         return result;
     if (source->manifest->settle == MIG_SETTLE_ALL_TRANSACTIONS) {

@@ -85,6 +85,53 @@ def test_a_late_commit_is_waited_for_and_loaded(world, session, start_tool):
     assert loaded_ids(world.alpha) == [visible - 1, visible]
 
 
+PARTITIONED = """
+    ALTER TABLE group_messages RENAME TO whole;
+    CREATE TABLE group_messages (LIKE whole INCLUDING DEFAULTS) PARTITION BY RANGE (id);
+    CREATE TABLE middle PARTITION OF group_messages DEFAULT PARTITION BY RANGE (id);
+    CREATE TABLE leaf PARTITION OF middle DEFAULT"""
+CHILD = "CREATE TABLE leaf () INHERITS (group_messages)"
+DRAWN = "; SELECT nextval('group_messages_id_seq')"
+INTO_LEAF = insert_message("late").replace("group_messages", "leaf")
+ONE_INTO_LEAF = insert_message("late", id=1).replace("group_messages", "leaf")
+
+
+@pytest.mark.parametrize("before, first, last", [
+    (PARTITIONED, INTO_LEAF, "SELECT 1"),
+    (PARTITIONED + DRAWN, ONE_INTO_LEAF, "SELECT 1"),
+    (CHILD, INTO_LEAF, "SELECT 1"),
+    (CHILD + DRAWN, ONE_INTO_LEAF, "SELECT 1"),
+    ("SELECT 1", f"{CHILD}; {INTO_LEAF}", "SELECT 1"),
+    ("SELECT 1", "SELECT 1" + DRAWN, insert_message("late", id=1)),
+], ids=["leaf", "leaf by hand", "child", "child by hand", "child not yet seen", "only drawn yet"])
+def test_a_writer_that_has_no_lock_on_the_table_is_waited_for(world, session, start_tool, before,
+                                                              first, last):
+    psql(world.v3, before)
+    writer = session(world.v3)
+    writer("BEGIN")
+    writer(first)
+    assert add_message(world.v3, "quicker, with a higher id") == 2
+    running = start_tool("xmtp-migrate", "run", "--manifest", str(world.manifest), "--progress",
+                         "plain")
+    lines_until(running, f"pid {writer.pid}")
+    writer(last)
+    writer("COMMIT")
+    assert running.wait(30) == 0
+    assert loaded_ids(world.alpha) == [1, 2]
+
+
+def test_a_prepared_writer_of_a_partition_is_waited_for(world, start_tool):
+    psql(world.v3, PARTITIONED)
+    psql(world.v3, f"BEGIN; {INTO_LEAF}; PREPARE TRANSACTION 'leaf'")
+    add_message(world.v3, "quicker, with a higher id")
+    running = start_tool("xmtp-migrate", "run", "--manifest", str(world.manifest), "--progress",
+                         "plain")
+    lines_until(running, "a prepared transaction")
+    psql(world.v3, "COMMIT PREPARED 'leaf'")
+    assert running.wait(30) == 0
+    assert loaded_ids(world.alpha) == [1, 2]
+
+
 def test_what_was_rolled_back_is_a_gap_that_nobody_waits_for(world, session):
     writer = session(world.v3)
     writer("BEGIN")
