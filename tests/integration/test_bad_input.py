@@ -413,7 +413,6 @@ def test_an_unfinished_run_keeps_its_instant_and_policy(world, start_tool):
 def limited(megabytes):
     """For preexec_fn: files can't grow beyond this, as on a full disk."""
     def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (megabytes << 20, megabytes << 20))
     return limit
 

@@ -1,4 +1,5 @@
-/* Being asked to stop: once politely, twice at once. */
+/* Being asked to stop: once politely, twice at once. What can't be written is an error that names
+ * the file, not a signal that ends us in silence. */
 #include "tools/common/tool_private.h"
 
 #include <signal.h>
@@ -24,4 +25,5 @@ void signals_start(struct mig_stop *stop)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGXFSZ, &ignore, NULL);
 }
