@@ -4,10 +4,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SQL_SIZE 1024
 #define BLOCKERS_LISTED 1000
 #define COUNTED_AT_ONCE 1000000
+#define INSTALLATIONS_AT_ONCE 10000
 
 int mig_source_open(const struct mig_manifest *manifest, const struct mig_hooks *hooks,
                     const struct mig_stop *stop, struct mig_source **ret_source,
@@ -127,29 +129,69 @@ static int add_blocker(const struct mig_pg_result *answer, int row, struct mig_b
                             "let the backfill of V3 finish (is_appended), then run again", err);
 }
 
-int mig_source_blockers(struct mig_source *source, struct mig_blockers *blockers,
-                        struct mig_error *err)
+/* Where a page of installations behind the one named ends; NULL when it is not full. */
+static int find_page_end(struct mig_source *source, const char *after, char **ret_end,
+                         struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     char sql[SQL_SIZE];
     int result;
 
-    if (!source->can_join_installations || !source->has_is_appended)
-        return MIG_OK;
     snprintf(sql, sizeof sql,
-             "SELECT encode(i.id, 'hex'), count(*) OVER () FROM installations i"
-             " WHERE i.is_appended IS NOT TRUE AND NOT EXISTS (SELECT FROM key_packages k"
-             " WHERE k.installation_id = i.id AND k.key_package = i.key_package)"
-             " ORDER BY i.id LIMIT %d",
-             BLOCKERS_LISTED);
-    result = mig_pg_query(source->pg, sql, NULL, 0, &answer, err);
+             "SELECT encode(id, 'hex') FROM installations WHERE $1::text IS NULL"
+             " OR id > decode($1::text, 'hex') ORDER BY id OFFSET %d LIMIT 1",
+             INSTALLATIONS_AT_ONCE - 1);
+    result = mig_pg_query(source->pg, sql, &after, 1, &answer, err);
+    if (result != MIG_OK)
+        return result;
+    *ret_end = answer.rows > 0 ? strdup(mig_pg_text(&answer, 0, 0)) : NULL;
+    return answer.rows == 0 || *ret_end ? MIG_OK
+                                        : mig_fail(err, MIG_E_NOMEM, "source: out of memory");
+}
+
+/* A page a statement: all installations in one would hold its snapshot for minutes. */
+static int add_page_of_blockers(struct mig_source *source, const char *after, const char *end,
+                                struct mig_blockers *blockers, uint64_t *found,
+                                struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result = mig_pg_query(
+        source->pg,
+        "SELECT encode(i.id, 'hex') FROM installations i"
+        " WHERE ($1::text IS NULL OR i.id > decode($1::text, 'hex'))"
+        " AND ($2::text IS NULL OR i.id <= decode($2::text, 'hex'))"
+        " AND i.is_appended IS NOT TRUE AND NOT EXISTS (SELECT FROM key_packages k"
+        " WHERE k.installation_id = i.id AND k.key_package = i.key_package) ORDER BY i.id",
+        (const char *const[]){after, end}, 2, &answer, err);
+
     for (int row = 0; row < answer.rows && result == MIG_OK; row++)
-        result = add_blocker(&answer, row, blockers, err);
-    if (result == MIG_OK && answer.rows > 0 && mig_pg_int64(&answer, 0, 1) > answer.rows) {
+        if ((*found)++ < BLOCKERS_LISTED)
+            result = add_blocker(&answer, row, blockers, err);
+    return result;
+}
+
+int mig_source_blockers(struct mig_source *source, struct mig_blockers *blockers,
+                        struct mig_error *err)
+{
+    mig_cleanup(mig_free_text) char *after = NULL;
+    uint64_t found = 0;
+    bool more = source->can_join_installations && source->has_is_appended;
+    int result = MIG_OK;
+
+    while (more && result == MIG_OK) {
+        mig_cleanup(mig_free_text) char *end = NULL;
+
+        if ((result = find_page_end(source, after, &end, err)) == MIG_OK)
+            result = add_page_of_blockers(source, after, end, blockers, &found, err);
+        more = end != NULL;
+        mig_free_text(&after);
+        after = mig_take(end);
+    }
+    if (result == MIG_OK && found > BLOCKERS_LISTED) {
         char subject[64];
 
-        snprintf(subject, sizeof subject, "%" PRId64 " installations more",
-                 mig_pg_int64(&answer, 0, 1) - answer.rows);
+        snprintf(subject, sizeof subject, "%" PRIu64 " installations more",
+                 found - BLOCKERS_LISTED);
         result = mig_blockers_add(blockers, subject, "as the ones listed",
                                   "let the backfill of V3 finish (is_appended)", err);
     }

@@ -1,5 +1,6 @@
 """Reading V3: what is settled, who is waited for and who not, ids drawn by hand, odd servers."""
 
+import re
 import subprocess
 import time
 
@@ -401,6 +402,24 @@ def test_a_row_of_many_megabytes_is_moved(world):
         assert account["rejects"] == {"payload_too_large": 1}
         shown = world.migrate("rejected", "show", "group_messages", 1).json
         assert len(shown["row"]["data"]) > 40_000_000
+
+
+def test_blockers_are_looked_for_in_short_statements(world, server):
+    """Every second of 25,001 installations has no key package, the one with an empty id too."""
+    database = re.search(r"dbname=(\S+)", world.v3).group(1)
+    psql(world.v3, f"""
+        INSERT INTO installations (id, created_at, updated_at, key_package)
+        SELECT CASE WHEN i = 0 THEN '' ELSE int4send(i) END, 1, 1, 'p'
+        FROM generate_series(0, 25000) i;
+        INSERT INTO key_packages (installation_id, key_package, created_at)
+        SELECT id, 'p', (extract(epoch FROM now()) * 1e9)::bigint FROM installations
+        WHERE length(id) = 4 AND get_byte(id, 3) % 2 = 1;
+        ALTER DATABASE {database} SET log_statement = 'all'""")
+    before = len(server.log())
+    blockers = [blocker["subject"] for blocker in world.run()["blockers"]]
+    assert blockers == ["installation "] + [f"installation {2 * i:08x}" for i in range(1, 1000)] + [
+        "11501 installations more"]
+    assert server.log()[before:].count("FROM installations i WHERE") == 3
 
 
 # ---- what is no V3 database ---------------------------------------------------------------------
