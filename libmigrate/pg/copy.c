@@ -165,14 +165,11 @@ int mig_pg_copy_next(struct mig_pg *pg, struct mig_pg_field *fields, size_t coun
 
 void mig_pg_copy_abandon(struct mig_pg *pg)
 {
-    const struct mig_stop *stop = mig_take(pg->stop);
-    PGcancel *cancel = PQgetCancel(pg->connection);
-    char ignored[256];
+    const bool leaving = pg_leave(pg);
     size_t size = 1;
 
     if (pg->copy == PG_COPY_OUT) {
-        if (cancel)
-            PQcancel(cancel, ignored, sizeof ignored);
+        pg_cancel(pg);
         while (next_message(pg, &size, NULL) == MIG_OK && size > 0)
             continue;
     } else if (pg->copy == PG_COPY_IN) {
@@ -180,9 +177,8 @@ void mig_pg_copy_abandon(struct mig_pg *pg)
     }
     if (pg->copy != PG_COPY_NONE)
         pg_drain(pg, NULL);
-    PQfreeCancel(cancel);
     pg->copy = PG_COPY_NONE;
-    pg->stop = stop;
+    pg->leaving = leaving;
 }
 
 int mig_pg_read_int(const struct mig_pg_field *field, size_t size, int64_t *ret_value,

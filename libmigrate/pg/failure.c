@@ -73,7 +73,7 @@ int pg_fail(struct mig_pg *pg, const PGresult *result, struct mig_error *err)
     const char *raised_by = result ? PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION) : NULL;
     char line[400];
 
-    if (mig_stop_check(pg->stop, err) != MIG_OK)
+    if (pg_check_stop(pg, err) != MIG_OK)
         return MIG_E_CANCELLED;
     if (state && primary) {
         take_line(line, sizeof line, primary);

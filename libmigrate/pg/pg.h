@@ -17,10 +17,11 @@ struct mig_pg_options {
     const struct mig_stop *stop; /* looked at while waiting; may be NULL */
 };
 
-/* Connects (in 10 s at most), sets UTC, the application name and client encoding, and that a
- * row-level security policy is an error (MIG_E_REFUSED, at the statement) and hides nothing.
- * Errors: MIG_E_TEMPORARY (nobody there, too many connections), MIG_E_DATABASE
- * (wrong password, no such database), MIG_E_USAGE (not a DSN), MIG_E_CANCELLED, MIG_E_NOMEM. */
+/* Connects (in 10 s at most, or the DSN's connect_timeout), sets UTC, the application name and
+ * client encoding, and that a row-level security policy is an error (MIG_E_REFUSED, at the
+ * statement) and hides nothing. Errors: MIG_E_TEMPORARY (nobody there, too many connections),
+ * MIG_E_DATABASE (wrong password, no such database), MIG_E_USAGE (not a DSN), MIG_E_CANCELLED,
+ * MIG_E_NOMEM. */
 int mig_pg_open(const char *dsn, const struct mig_pg_options *options, struct mig_pg **ret_pg,
                 struct mig_error *err);
 /* Closes and frees; an open transaction is rolled back by the server. NULL is fine. */
@@ -59,7 +60,8 @@ void mig_pg_result_release(struct mig_pg_result *result);
 
 int mig_pg_begin(struct mig_pg *pg, struct mig_error *err);
 int mig_pg_commit(struct mig_pg *pg, struct mig_error *err);
-/* Never fails: what can't be rolled back is gone with the connection. */
+/* Never fails: what can't be rolled back is gone with the connection. Once somebody asked to stop
+ * it waits two seconds for the server at most, as mig_pg_copy_abandon() does. */
 void mig_pg_rollback(struct mig_pg *pg);
 
 /* ---- binary COPY -------------------------------------------------------------------------- */

@@ -6,17 +6,32 @@
 
 #include <libpq-fe.h>
 
+#define PG_WAIT_STEP_MS 100
+
 enum pg_copy { PG_COPY_NONE, PG_COPY_OUT, PG_COPY_IN };
 
 struct mig_pg {
     PGconn *connection;
     char subject[96], place[256];
     const struct mig_stop *stop;
+    bool leaving;        /* what is under way is being left: a wish to stop leaves time for that */
+    int64_t leave_by_ns; /* when that time ends; 0 until somebody asked to stop */
     enum pg_copy copy;
     bool copy_binary, copy_started; /* of a COPY out: whether the stream's head has been read */
     char *copy_row;                 /* the row handed out last; libpq's memory */
     struct mig_buffer pending;      /* of a COPY in: what libpq was not given yet */
 };
+
+/* MIG_E_CANCELLED once somebody asked to stop; while leaving, once the time for that is over too.
+ */
+int pg_check_stop(struct mig_pg *pg, struct mig_error *err);
+
+/* From now on what is under way is being left. Gives what pg->leaving was, to be put back. */
+bool pg_leave(struct mig_pg *pg);
+
+/* Asks the server to give up the statement under way, and waits for as long as pg_check_stop() lets
+ * it. Never fails. */
+void pg_cancel(struct mig_pg *pg);
 
 /* Waits until the socket can be read (or written), looking at the stop flag several times a second.
  * Errors: MIG_E_CANCELLED, MIG_E_TEMPORARY. */

@@ -1,6 +1,7 @@
 """SIGINT and SIGTERM at any time: exit 130 within two seconds, and running again ends where an
 uninterrupted run ends."""
 
+import contextlib
 import os
 import random
 import signal
@@ -193,19 +194,67 @@ def test_a_run_stopped_behind_its_last_part_still_ends(full, tool):
     tool("xmtp-inspect", chain_bundle(full.manifest, first))
 
 
-def test_it_stops_while_another_session_holds_what_it_needs(full, start_tool):
-    holder = subprocess.Popen([client("psql"), "-XAtq", "-d", full.beta], stdin=subprocess.PIPE,
+@contextlib.contextmanager
+def held(dsn, what):
+    """A session that holds what another will wait for."""
+    holder = subprocess.Popen([client("psql"), "-XAtq", "-d", dsn], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True)
     try:
-        holder.stdin.write("BEGIN; SELECT pg_advisory_xact_lock(5); SELECT 'held';\n")
+        holder.stdin.write(f"BEGIN; {what}; SELECT 'held';\n")
         holder.stdin.flush()
         while holder.stdout.readline() != "held\n":
-            pass
+            assert holder.poll() is None
+        yield
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_it_stops_while_another_session_holds_what_it_needs(full, start_tool):
+    with held(full.beta, "SELECT pg_advisory_xact_lock(5)"):
         process = start_tool("xmtp-migrate", "run", "--manifest", str(full.manifest))
         time.sleep(1)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS_TO_STOP) == 130
-    finally:
-        holder.communicate("ROLLBACK;\n")
     full.run()
+
+
+@pytest.fixture
+def freeze():
+    """freeze(server): none of its processes answers, until the test ends."""
+    stopped = []
+
+    def stop(server):
+        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(server.pid)],
+                                  capture_output=True, text=True).stdout.split()
+        for pid in (server.pid, *map(int, children)):
+            os.kill(pid, signal.SIGSTOP)
+            stopped.append(pid)
+
+    yield stop
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("which, hold", [("source", "LOCK installations"),
+                                         ("nodes", "SELECT pg_advisory_xact_lock(5)")])
+def test_it_stops_though_a_server_no_longer_answers(world, new_server, start_tool, tool, freeze,
+                                                    which, hold):
+    other = new_server()
+    if which == "source":
+        world.v3 = other.create_database()
+        tool("xmtp-seed", "schema", "v3", "--dsn", world.v3)
+    else:
+        for name, number in (("alpha", 100), ("beta", 200)):
+            world.nodes[name] = other.create_database()
+            tool("xmtp-seed", "schema", "node", "--dsn", world.nodes[name], "--node-id", number)
+    world.write()
+    world.seed(ROWS)
+    with held(world.v3 if which == "source" else world.alpha, hold):
+        process = start_tool("xmtp-migrate", "run", "--manifest", str(world.manifest))
+        while psql(other.dsn(), "SELECT count(*) FROM pg_locks WHERE NOT granted") == "0":
+            assert process.poll() is None
+        freeze(other)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(8) == 130

@@ -1,8 +1,12 @@
 /* What can be said of a connection without a server: DSNs, nobody there, numbers on the wire. */
 #include "libmigrate/pg/pg.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static int open_dsn(const char *dsn, const struct mig_stop *stop, struct mig_error *err)
 {
@@ -38,6 +42,24 @@ Test(pg, hears_a_wish_to_stop_before_it_connects)
     struct mig_error err = MIG_ERROR_INIT;
 
     cr_assert_eq(open_dsn("host=192.0.2.1 port=5432 dbname=d", &stop, &err), MIG_E_CANCELLED);
+}
+
+Test(pg, waits_for_a_silent_server_as_long_as_the_dsn_says)
+{
+    const int silent = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof address;
+    struct mig_error err = MIG_ERROR_INIT;
+    char dsn[100];
+
+    cr_assert_eq(bind(silent, (struct sockaddr *) &address, size), 0);
+    cr_assert_eq(listen(silent, 1), 0);
+    cr_assert_eq(getsockname(silent, (struct sockaddr *) &address, &size), 0);
+    snprintf(dsn, sizeof dsn, "host=127.0.0.1 port=%d dbname=d connect_timeout=1",
+             ntohs(address.sin_port));
+    cr_assert_eq(open_dsn(dsn, NULL, &err), MIG_E_TEMPORARY);
+    cr_assert_not_null(strstr(err.message, "no answer within 1 s"), "%s", err.message);
+    close(silent);
 }
 
 static int read_number(const uint8_t *bytes, size_t size, size_t wanted, int64_t *ret_number)
