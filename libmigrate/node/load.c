@@ -108,7 +108,9 @@ static int store_in_transaction(struct mig_node *node, struct load_job *job, str
     snprintf(node->payer, sizeof node->payer, "%s", job->run->facts.payer);
     for (int i = 0; i < ATTEMPTS && !stored && result == MIG_OK; i++) {
         result = attempt(node, job, &stored, err);
-        if (result == MIG_E_TEMPORARY && i + 1 < ATTEMPTS && mig_pg_alive(node->pg)) {
+        if ((result == MIG_E_TEMPORARY ||
+             (result == MIG_E_DATABASE && mig_pg_met_duplicate(node->pg))) &&
+            i + 1 < ATTEMPTS && mig_pg_alive(node->pg)) {
             stored = false;
             result = MIG_OK;
         }

@@ -1,6 +1,7 @@
 /* What a failure of the server or the connection means to us: SQLSTATEs as a table. */
 #include "libmigrate/pg/pg_private.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* The first row whose letters begin the SQLSTATE decides; where one state stands for several
@@ -20,7 +21,8 @@ static const struct {
     {"53", MIG_E_DATABASE, "the server lacks a resource: see its log"},
     {"08", MIG_E_TEMPORARY, "the connection was lost: run it again"},
     {"40", MIG_E_TEMPORARY, "another transaction was in the way: run it again"},
-    {"23505", MIG_E_TEMPORARY, "another writer put the same id there just now: run it again"},
+    {"23505", MIG_E_DATABASE,
+     "the table holds this id already: seed an empty database; at a node, see who else writes"},
     {"55P03", MIG_E_TEMPORARY, "a lock was not to be had in time: run it again"},
     {"28", MIG_E_DATABASE, "check user and password of the DSN, and pg_hba.conf"},
     {"3D000", MIG_E_DATABASE, "check the database's name in the DSN"},
@@ -66,6 +68,11 @@ static void take_line(char *line, size_t capacity, const char *text)
     line[length] = '\0';
 }
 
+bool mig_pg_met_duplicate(const struct mig_pg *pg)
+{
+    return strcmp(pg->state, "23505") == 0;
+}
+
 int pg_fail(struct mig_pg *pg, const PGresult *result, struct mig_error *err)
 {
     const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
@@ -73,6 +80,7 @@ int pg_fail(struct mig_pg *pg, const PGresult *result, struct mig_error *err)
     const char *raised_by = result ? PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION) : NULL;
     char line[400];
 
+    snprintf(pg->state, sizeof pg->state, "%s", state ? state : "");
     if (pg_check_stop(pg, err) != MIG_OK)
         return MIG_E_CANCELLED;
     if (state && primary) {

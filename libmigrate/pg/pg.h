@@ -29,6 +29,9 @@ void mig_pg_close(struct mig_pg **pg);
 int mig_pg_server_version(const struct mig_pg *pg); /* 150004 */
 /* Whether the connection still stands, as far as is known without asking the server. */
 bool mig_pg_alive(const struct mig_pg *pg);
+/* Whether the last failure was a row whose key is in the table already. That is MIG_E_DATABASE:
+ * only the caller knows whether to look again, since another writer may just have put it there. */
+bool mig_pg_met_duplicate(const struct mig_pg *pg);
 
 /* "host:port/dbname" for people. */
 const char *mig_pg_place(const struct mig_pg *pg);

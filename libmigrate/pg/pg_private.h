@@ -13,6 +13,7 @@ enum pg_copy { PG_COPY_NONE, PG_COPY_OUT, PG_COPY_IN };
 struct mig_pg {
     PGconn *connection;
     char subject[96], place[256];
+    char state[6]; /* SQLSTATE of the last failure; none if the server gave none */
     const struct mig_stop *stop;
     bool leaving;        /* what is under way is being left: a wish to stop leaves time for that */
     int64_t leave_by_ns; /* when that time ends; 0 until somebody asked to stop */

@@ -279,6 +279,37 @@ def test_a_trigger_that_drops_rows_silently_is_noticed(world):
     assert "node 'beta'" in ran.err and "0 rows were stored of 1" in ran.err
 
 
+def test_a_row_that_another_writer_puts_there_meanwhile_is_looked_at_again(world):
+    id = add_message(world.v3, "message")
+    psql(world.beta, f"SELECT ensure_gateway_parts_v3(10, {id})")
+    with subprocess.Popen([client("psql"), "-Xq", "-d", world.beta, "-c", f"""
+            BEGIN;
+            INSERT INTO {META} (originator_node_id, originator_sequence_id, topic, expiry)
+                VALUES (10, {id}, '\\x00ff', 42);
+            INSERT INTO gateway_envelopes_blob VALUES (10, {id}, '\\xdeadbeef');
+            SELECT pg_sleep(1);
+            COMMIT"""], stdout=subprocess.DEVNULL):
+        while psql(world.beta, "SELECT count(*) FROM pg_stat_activity WHERE wait_event ="
+                               " 'PgSleep'") == "0":
+            pass
+        assert world.run(status=4)["rejects"] == {"conflict": 1}
+
+
+def test_an_id_that_is_always_there_already_is_not_to_be_tried_for_ever(world):
+    for text in ("one", "two"):
+        id = add_message(world.v3, text)
+    psql(world.beta, f"SELECT ensure_gateway_parts_v3(10, {id});"
+                     f"CREATE UNIQUE INDEX odd ON {META}_o10_s0_1000000 (topic)")
+    assert_told(world.run(status=1), "node 'beta'", "group_messages", "duplicate key", '"odd"')
+
+
+def test_rows_that_are_seeded_twice_are_refused_for_good(databases, tool):
+    dsn = databases.sample()
+    sample = pathlib.Path(__file__).parent.parent / "data" / "sample"
+    ran = tool("xmtp-seed", "csv", "--dsn", dsn, sample, status=1)
+    assert_told(ran, "group_messages.csv", "duplicate key", "empty database")
+
+
 def test_a_server_that_restarts_in_the_middle_is_tried_again(new_server, tool, manifest,
                                                              databases):
     v3 = databases.v3(rows=6000)
