@@ -50,9 +50,14 @@ static int connect_seconds(PGconn *connection)
     PQconninfoOption *options = PQconninfo(connection);
     int seconds = CONNECT_SECONDS;
 
-    for (PQconninfoOption *o = options; o && o->keyword; o++)
-        if (strcmp(o->keyword, "connect_timeout") == 0 && o->val && o->val[0])
-            seconds = atoi(o->val);
+    for (PQconninfoOption *o = options; o && o->keyword; o++) {
+        const bool said = strcmp(o->keyword, "connect_timeout") == 0 && o->val && o->val[0];
+        char *end = NULL;
+        const long number = said ? strtol(o->val, &end, 10) : 0;
+
+        if (said && *end == '\0' && number >= INT32_MIN && number <= INT32_MAX)
+            seconds = (int) number;
+    }
     PQconninfoFree(options);
     return seconds;
 }
