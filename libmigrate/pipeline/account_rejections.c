@@ -104,6 +104,37 @@ static int collect(struct mig_node *node, const char *run, enum mig_kind kind,
     }
 }
 
+/* A row is kept whole on each node that rejected it, or it is lost there: the letters of another
+ * node are no excuse. */
+static int collect_all(struct mig_account *account, struct mig_node **nodes,
+                       const struct mig_node_sums *sums, enum mig_kind kind,
+                       struct rejections *rejections, bool *ret_whole, struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    *ret_whole = true;
+    for (size_t i = 0; i < account->node_count && result == MIG_OK; i++) {
+        const size_t before = rejections->count;
+        const uint64_t rejected = sums[i].tally.kinds[kind].rejected;
+        uint64_t conflicts = 0;
+
+        result = collect(nodes[i], account->facts.run, kind, rejections, err);
+        for (size_t k = before; k < rejections->count; k++)
+            conflicts += rejections->items[k].conflict;
+        if (result != MIG_OK ||
+            (rejections->count - before == rejected && conflicts == sums[i].conflicts[kind]))
+            continue;
+        *ret_whole = false;
+        result = mig_account_add_problem(
+            account, err,
+            "%s: node '%s' rejected %" PRIu64 " rows (%" PRIu64 " conflicts), but keeps %zu dead "
+            "letters of them (%" PRIu64 "): begin a new run (xmtp-migrate run --new-run)",
+            mig_kind_info(kind)->name, account->nodes[i].name, rejected, sums[i].conflicts[kind],
+            rejections->count - before, conflicts);
+    }
+    return result;
+}
+
 static int add_waiver(struct mig_account *account, enum mig_kind kind, struct rejection *rejection,
                       struct mig_error *err)
 {
@@ -156,18 +187,12 @@ int account_judge_rejections(struct mig_account *account, struct mig_node **node
                              struct mig_error *err)
 {
     mig_cleanup(rejections_release) struct rejections all = {0};
-    uint64_t most = 0, most_conflicts = 0, conflicts = 0;
-    int result = MIG_OK;
+    uint64_t conflicts = 0;
+    bool whole = true;
+    int result = collect_all(account, nodes, sums, kind, &all, &whole, err);
 
-    for (size_t i = 0; i < account->node_count; i++) {
-        if (sums[i].tally.kinds[kind].rejected > most)
-            most = sums[i].tally.kinds[kind].rejected;
-        if (sums[i].conflicts[kind] > most_conflicts)
-            most_conflicts = sums[i].conflicts[kind];
-    }
-    for (size_t i = 0; i < account->node_count && most > 0 && result == MIG_OK; i++)
-        result = collect(nodes[i], account->facts.run, kind, &all, err);
-    if (result != MIG_OK)
+    /* What is not whole is red already; no waiver counts on it. */
+    if (result != MIG_OK || !whole)
         return result;
     unite(&all);
     for (size_t i = 0; i < all.count && result == MIG_OK; i++) {
@@ -177,12 +202,11 @@ int account_judge_rejections(struct mig_account *account, struct mig_node **node
     }
     if (result != MIG_OK)
         return result;
-    if (all.count < most || conflicts < most_conflicts ||
-        conflicts - sums[0].conflicts[kind] > account->tally.kinds[kind].for_nodes)
-        return mig_account_add_problem(account, err,
-                                       "%s: %" PRIu64 " rows were rejected, but %zu dead letters "
-                                       "are kept",
-                                       mig_kind_info(kind)->name, most, all.count);
+    if (conflicts - sums[0].conflicts[kind] > account->tally.kinds[kind].for_nodes)
+        return mig_account_add_problem(
+            account, err, "%s: %" PRIu64 " rows are conflicts, but only %" PRIu64 " were for nodes",
+            mig_kind_info(kind)->name, conflicts,
+            account->tally.kinds[kind].for_nodes + sums[0].conflicts[kind]);
     set_conflicts_apart(sums, conflicts, kind, account);
     return MIG_OK;
 }

@@ -61,7 +61,7 @@ int flow_to_nodes(struct mig_nodes *nodes, const struct flow_options *options, f
 /* ---- the account --------------------------------------------------------------------------- */
 
 /* Counts the rows of one kind that the run rejected, however many nodes did: adds the waivers to
- * the account and sets conflicts apart; too few dead letters are a problem of the account. */
+ * the account and sets conflicts apart; dead letters that one node lacks are a problem of it. */
 int account_judge_rejections(struct mig_account *account, struct mig_node **nodes,
                              const struct mig_node_sums *sums, enum mig_kind kind,
                              struct mig_error *err);

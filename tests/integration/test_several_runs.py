@@ -188,3 +188,16 @@ def test_a_waiver_has_a_document(world):
     document = waive(world, "group_messages", id).json
     assert document["schema"] == "xmtp-migrate/waive/1"
     assert document["nodes"] == {"alpha": 1, "beta": 1} and "@" in document["who"]
+
+
+def test_a_letter_that_is_gone_on_one_node_is_not_waived_away(world):
+    id = add_broken(world, "one")
+    world.run(status=4)
+    psql(world.alpha, "DELETE FROM migration_dead_letter_box")
+    waive(world, "group_messages", id)
+    account = world.status(3)
+    assert "'alpha' rejected 1 rows" in account["problems"][0]
+    assert account["kinds"]["group_messages"]["waived"] == 0
+    world.run("--new-run", status=4)
+    waive(world, "group_messages", id)
+    world.status(0)
