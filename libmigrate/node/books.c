@@ -201,7 +201,7 @@ static int list_chain_ids(const struct mig_part *part, struct mig_buffer *ids,
 }
 
 static int insert_part(struct mig_node *node, const struct mig_run *run,
-                       const struct mig_part *part, const char *chain_digest,
+                       const struct mig_part *part, const struct mig_part_digests *digests,
                        const struct mig_tally *tally, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
@@ -217,12 +217,13 @@ static int insert_part(struct mig_node *node, const struct mig_run *run,
     return mig_pg_query(
         node->pg,
         "INSERT INTO xmtp_migrate.parts (run, source_table, first_id, last_id,"
-        " settled, chain_rows, chain_digest, chain_ids) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        " settled, chain_rows, chain_digest, chain_ids, nodes_digest)"
+        " VALUES ($1, $2, $3, $4, $5, $6, nullif($7, ''), $8, $9)",
         (const char *const[]){run->facts.run, mig_table_info(part->table)->name,
                               node_number(part->first_id, first), node_number(part->last_id, last),
                               part->settled ? "t" : "f", node_number((int64_t) for_chain, chain),
-                              chain_digest, (const char *) ids.data},
-        8, &answer, err);
+                              digests->chain, (const char *) ids.data, digests->nodes},
+        9, &answer, err);
 }
 
 /* Which rows the run rejected: those whose letters are staged in this transaction. */
@@ -251,7 +252,7 @@ static int book_rejected(struct mig_node *node, const struct mig_run *run, enum 
 }
 
 int node_book_part(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
-                   const bool *conflicts, const char *chain_digest,
+                   const bool *conflicts, const struct mig_part_digests *digests,
                    const struct mig_load_result *result_counts, struct mig_error *err)
 {
     mig_cleanup(counts_release) struct counts counts = COUNTS_INIT;
@@ -261,7 +262,7 @@ int node_book_part(struct mig_node *node, const struct mig_run *run, const struc
 
     judge_conflicts(part, conflicts, &tally);
     if ((result = forget_unsettled(node, run, part, err)) != MIG_OK ||
-        (result = insert_part(node, run, part, chain_digest, &tally, err)) != MIG_OK ||
+        (result = insert_part(node, run, part, digests, &tally, err)) != MIG_OK ||
         (result = book_rejected(node, run, part->table, node_number(part->first_id, first), &tally,
                                 err)) != MIG_OK ||
         (result = add_tally(&counts, &tally, err)) != MIG_OK ||

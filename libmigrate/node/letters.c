@@ -94,7 +94,8 @@ int node_forget_letter(struct mig_node *node, const struct mig_dead_letter *lett
 }
 
 /* A letter of an earlier run, or of another tool, about a row that has another state now. Rows that
- * the source no longer has keep theirs: nothing else is left of them. */
+ * the source no longer has keep theirs: nothing else is left of them. So do rows that have expired:
+ * a part from a bundle does not tell them from those. */
 static int remove_outdated(struct mig_node *node, const struct mig_part *part,
                            const bool *conflicts, struct mig_error *err)
 {
@@ -115,7 +116,7 @@ static int remove_outdated(struct mig_node *node, const struct mig_part *part,
         const size_t i = node_row_of(part, mig_pg_int64(&answer, row, 1));
         bool deleted;
 
-        if (i == part->row_count ||
+        if (i == part->row_count || part->envelopes[i].route == MIG_ROUTE_EXPIRED ||
             (is_letter(part, conflicts, i) &&
              strcmp(mig_kind_info(part->envelopes[i].kind)->name, kind) == 0))
             continue;

@@ -50,7 +50,7 @@ static int raise_tracker(struct mig_node *node, const struct mig_part *part, str
 struct load_job {
     const struct mig_run *run;
     const struct mig_part *part;
-    const char *chain_digest;
+    const struct mig_part_digests *digests;
     const struct mig_dead_letter *letter; /* NULL for a part of a run */
     bool *conflicts;                      /* a flag a row */
     struct mig_load_result counts;
@@ -70,8 +70,8 @@ static int store_rows(struct mig_node *node, struct load_job *job, struct mig_er
                                err);
     if ((result = raise_tracker(node, job->part, err)) != MIG_OK)
         return result;
-    return node_book_part(node, job->run, job->part, job->conflicts, job->chain_digest,
-                          &job->counts, err);
+    return node_book_part(node, job->run, job->part, job->conflicts, job->digests, &job->counts,
+                          err);
 }
 
 /* One transaction. *ret_stored is false when leaves had gone: they are to be made again. */
@@ -128,11 +128,11 @@ static void free_flags(bool **flags)
 }
 
 int mig_node_load(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
-                  const char *chain_digest, struct mig_load_result *ret_result,
+                  const struct mig_part_digests *digests, struct mig_load_result *ret_result,
                   struct mig_error *err)
 {
     mig_cleanup(free_flags) bool *conflicts = calloc(part->row_count + 1, sizeof *conflicts);
-    struct load_job job = {run, part, chain_digest, NULL, conflicts, {0}};
+    struct load_job job = {run, part, digests, NULL, conflicts, {0}};
     bool booked = false;
     int result;
 

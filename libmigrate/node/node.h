@@ -78,6 +78,13 @@ struct mig_load_result {
     uint64_t loaded, already_there, conflicts;
 };
 
+/* What a part was when it was read, as SHA-256 in hex; "" when it has no such rows. Taken once for
+ * all nodes, so that two of them can be told apart that were given different readings of V3. */
+struct mig_part_digests {
+    char nodes[65]; /* its envelopes for nodes */
+    char chain[65]; /* its rows for the chain */
+};
+
 /*
  * Loads a transformed part in one transaction: envelopes, payer, vector clock, tracker, dead
  * letters, usage by policy, and the part's own account. A row whose id the node holds with the same
@@ -85,11 +92,11 @@ struct mig_load_result {
  * stays.
  *
  * A part that this run has already loaded is left alone (*ret_result is all zero); an unsettled one
- * is counted anew. chain_digest, NULL when the part has no rows for the chain, is kept with the
- * part. Errors: as pg; MIG_E_TEMPORARY when partitions keep vanishing under us.
+ * is counted anew. The digests are kept with the part. Errors: as pg; MIG_E_TEMPORARY when
+ * partitions keep vanishing under us.
  */
 int mig_node_load(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
-                  const char *chain_digest, struct mig_load_result *ret_result,
+                  const struct mig_part_digests *digests, struct mig_load_result *ret_result,
                   struct mig_error *err);
 
 /* ---- the account -------------------------------------------------------------------------- */
@@ -110,6 +117,16 @@ struct mig_node_sums {
 int mig_node_sums(struct mig_node *node, const char *run, struct mig_node_sums *ret_sums,
                   struct mig_error *err);
 void mig_node_sums_release(struct mig_node_sums *sums);
+
+/* The parts of a run, by table's name and place, with what was given to the node of each. */
+struct mig_booked_part {
+    enum mig_table table;
+    int64_t first_id, last_id;
+    char digest[65];
+};
+/* Free with free(). Errors: as pg; MIG_E_CORRUPT. */
+int mig_node_parts(struct mig_node *node, const char *run, struct mig_booked_part **ret_parts,
+                   size_t *ret_count, struct mig_error *err);
 
 /* The chain parts of a run, in order, as they were written down with the rows. */
 struct mig_chain_part {

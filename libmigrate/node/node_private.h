@@ -69,7 +69,7 @@ int node_store_letters(struct mig_node *node, const struct mig_part *part, const
 
 /* books.c */
 int node_book_part(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
-                   const bool *conflicts, const char *chain_digest,
+                   const bool *conflicts, const struct mig_part_digests *digests,
                    const struct mig_load_result *result, struct mig_error *err);
 /* Moves the row of a retried letter to its new state in the counts of the part that holds it; a row
  * that the run did not reject is in no count of it, and nothing is moved. */

@@ -242,6 +242,8 @@ static int read_sums(struct mig_node **nodes, size_t count, struct mig_account *
     for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
         result = account_judge_rejections(account, nodes, sums, (enum mig_kind) kind, err);
     if (result == MIG_OK)
+        result = account_compare_parts(account, nodes, err);
+    if (result == MIG_OK)
         result = mig_blockers_append(&account->blockers, &sums[0].blockers, err);
     if (result == MIG_OK && account->tally.rejects[MIG_REASON_PAYLOAD_TOO_LARGE] > 0)
         result = add_chain_blockers(account, nodes[0], err);

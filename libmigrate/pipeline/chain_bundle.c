@@ -68,7 +68,7 @@ static int check_against_books(const struct mig_part *part, const struct mig_cha
                                struct mig_error *err)
 {
     char digest[65];
-    int result = pipeline_chain_digest(part, digest, err);
+    int result = pipeline_digest(part, MIG_ROUTE_CHAIN, digest, err);
 
     if (result != MIG_OK)
         return result;
@@ -184,7 +184,7 @@ static int compare_next(struct mig_bundle_reader *reader, const struct mig_chain
         *ret_same = !part == !booked;
         if (!part || !booked)
             return MIG_OK;
-        result = pipeline_chain_digest(part, digest, err);
+        result = pipeline_digest(part, MIG_ROUTE_CHAIN, digest, err);
         *ret_same = part->table == booked->table && part->last_id == booked->last_id &&
                     strcmp(digest, booked->digest) == 0;
         return result;

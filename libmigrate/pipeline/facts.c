@@ -102,21 +102,26 @@ int pipeline_check_facts(const struct mig_manifest *manifest, const struct pipel
     return mig_hint(err, "use the manifest and keys it was made with, or make it anew");
 }
 
-/* Length-prefixed, so that no two lists of rows can look alike. */
+/* Of fixed length, so that no two lists of rows can look alike. What a node orders key packages by
+ * stands beside the envelope, not in it. */
 static int add_row(struct mig_buffer *text, const struct mig_envelope *envelope,
                    struct mig_error *err)
 {
+    const bool chain = envelope->route == MIG_ROUTE_CHAIN;
+    const struct mig_bytes bytes =
+        chain ? envelope->client_envelope : envelope->originator_envelope;
     const uint64_t head[] = {htobe64((uint64_t) envelope->sequence_id),
-                             htobe64(envelope->client_envelope.size)};
+                             htobe64(chain ? 0 : (uint64_t) envelope->gateway_time_us)};
     uint8_t digest[MIG_SHA256_SIZE];
-    int result = mig_sha256(&envelope->client_envelope, 1, digest, err);
+    int result = mig_sha256(&bytes, 1, digest, err);
 
     if (result == MIG_OK)
         result = mig_buffer_append(text, head, sizeof head, err);
     return result == MIG_OK ? mig_buffer_append(text, digest, sizeof digest, err) : result;
 }
 
-int pipeline_chain_digest(const struct mig_part *part, char ret_digest[65], struct mig_error *err)
+int pipeline_digest(const struct mig_part *part, enum mig_route route, char ret_digest[65],
+                    struct mig_error *err)
 {
     mig_cleanup(mig_buffer_release) struct mig_buffer text = MIG_BUFFER_INIT((size_t) 1 << 30);
     uint8_t digest[MIG_SHA256_SIZE];
@@ -124,7 +129,7 @@ int pipeline_chain_digest(const struct mig_part *part, char ret_digest[65], stru
     int result = MIG_OK;
 
     for (size_t i = 0; i < part->row_count && result == MIG_OK; i++)
-        if (part->envelopes[i].route == MIG_ROUTE_CHAIN)
+        if (part->envelopes[i].route == route)
             result = add_row(&text, &part->envelopes[i], err);
     bytes = mig_buffer_bytes(&text);
     if (result == MIG_OK && bytes.size > 0)

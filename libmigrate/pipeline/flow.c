@@ -106,8 +106,8 @@ static void *load_lane(void *context)
         mig_cleanup(drop) struct flow_part *part = mig_take(item);
         struct mig_load_result loaded;
 
-        result = mig_node_load(lane->node, lane->flow->options->run, part->part,
-                               part->chain_digest[0] ? part->chain_digest : NULL, &loaded, &err);
+        result = mig_node_load(lane->node, lane->flow->options->run, part->part, &part->digests,
+                               &loaded, &err);
         if (result != MIG_OK)
             break;
         say_progress(lane->flow, lane, part->part, &loaded);
@@ -144,17 +144,18 @@ static int open_lanes(struct flow *flow, struct mig_nodes *nodes, struct mig_err
 }
 
 /* Gives one part to all lanes; takes it. */
-static int hand_out(struct flow *flow, struct mig_part **part, const char *chain_digest,
-                    struct mig_error *err)
+static int hand_out(struct flow *flow, struct mig_part **part, struct mig_error *err)
 {
     mig_cleanup(drop) struct flow_part *shared = calloc(1, sizeof *shared);
-    int result = MIG_OK;
+    int result;
 
     if (!shared)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
     atomic_init(&shared->holders, 1);
     shared->part = mig_take(*part);
-    memcpy(shared->chain_digest, chain_digest, sizeof shared->chain_digest);
+    result = pipeline_digest(shared->part, MIG_ROUTE_NODE, shared->digests.nodes, err);
+    if (result == MIG_OK)
+        result = pipeline_digest(shared->part, MIG_ROUTE_CHAIN, shared->digests.chain, err);
     for (size_t i = 0; i < flow->lane_count && result == MIG_OK; i++) {
         void *item = shared;
 
@@ -170,12 +171,11 @@ static int feed(struct flow *flow, flow_next_fn *next, void *context, struct mig
 {
     for (;;) {
         mig_cleanup(mig_part_free) struct mig_part *part = NULL;
-        char chain_digest[65] = "";
-        int result = next(context, &part, chain_digest, err);
+        int result = next(context, &part, err);
 
         if (result != MIG_OK || !part)
             return result;
-        if ((result = hand_out(flow, &part, chain_digest, err)) != MIG_OK)
+        if ((result = hand_out(flow, &part, err)) != MIG_OK)
             return result;
     }
 }

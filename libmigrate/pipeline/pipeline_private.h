@@ -28,23 +28,22 @@ int pipeline_check_facts(const struct mig_manifest *manifest, const struct pipel
                          const struct mig_bundle_facts *facts, const char *subject,
                          struct mig_error *err);
 
-/* A digest over the chain-bound rows of a transformed part; "" when it has none. */
-int pipeline_chain_digest(const struct mig_part *part, char ret_digest[65], struct mig_error *err);
+/* A digest over the rows of a transformed part that go by route: NODE or CHAIN; "" when it has
+ * none. */
+int pipeline_digest(const struct mig_part *part, enum mig_route route, char ret_digest[65],
+                    struct mig_error *err);
 
 /* ---- flow: parts from a producer to all nodes ---------------------------------------------- */
 
 /* A part on its way to several nodes: freed when the last one is done with it. */
 struct flow_part {
     struct mig_part *part;
-    char chain_digest[65];
+    struct mig_part_digests digests;
     _Atomic int holders;
 };
 
-/*
- * Gives the next part, transformed, and its chain digest; NULL at the end. Called on one thread.
- */
-typedef int flow_next_fn(void *context, struct mig_part **ret_part, char ret_chain_digest[65],
-                         struct mig_error *err);
+/* Gives the next part, transformed; NULL at the end. Called on one thread. */
+typedef int flow_next_fn(void *context, struct mig_part **ret_part, struct mig_error *err);
 
 struct flow_options {
     const struct mig_run *run;
@@ -52,6 +51,9 @@ struct flow_options {
     const char *stage;   /* for progress */
     uint64_t total_rows; /* estimate, 0 when unknown */
 };
+
+/* Such a function for a bundle of envelopes; context is its reader. */
+int bundle_parts_next(void *context, struct mig_part **ret_part, struct mig_error *err);
 
 /* Takes parts from next and loads each into every node, a thread a node, with bounded queues.
  * Returns when all is loaded or the first failure has stopped everything. */
@@ -65,6 +67,10 @@ int flow_to_nodes(struct mig_nodes *nodes, const struct flow_options *options, f
 int account_judge_rejections(struct mig_account *account, struct mig_node **nodes,
                              const struct mig_node_sums *sums, enum mig_kind kind,
                              struct mig_error *err);
+
+/* Nodes that were given other envelopes for one part are a problem of the account. */
+int account_compare_parts(struct mig_account *account, struct mig_node **nodes,
+                          struct mig_error *err);
 
 /* ---- reading ahead ------------------------------------------------------------------------- */
 

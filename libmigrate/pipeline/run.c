@@ -41,8 +41,7 @@ static void run_job_release(struct run_job *job)
     mig_blockers_release(&job->blockers);
 }
 
-static int next_part(void *context, struct mig_part **ret_part, char ret_chain_digest[65],
-                     struct mig_error *err)
+static int next_part(void *context, struct mig_part **ret_part, struct mig_error *err)
 {
     struct run_job *job = context;
     mig_cleanup(mig_part_free) struct mig_part *part = NULL;
@@ -52,11 +51,10 @@ static int next_part(void *context, struct mig_part **ret_part, char ret_chain_d
         *ret_part = NULL;
         return result;
     }
-    if ((result = mig_transform_part(job->transform, job->pool, part, err)) != MIG_OK ||
-        (result = pipeline_chain_digest(part, ret_chain_digest, err)) != MIG_OK)
-        return result;
-    *ret_part = mig_take(part);
-    return MIG_OK;
+    result = mig_transform_part(job->transform, job->pool, part, err);
+    if (result == MIG_OK)
+        *ret_part = mig_take(part);
+    return result;
 }
 
 /* ---- what is left to do ------------------------------------------------------------------- */

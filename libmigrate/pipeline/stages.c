@@ -220,36 +220,6 @@ int mig_pipeline_transform(const struct mig_manifest *manifest, const char *in, 
 
 /* ---- load ---------------------------------------------------------------------------------- */
 
-static bool has_chain_rows(const struct mig_part *part)
-{
-    for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
-        if (part->tally.kinds[kind].for_chain > 0)
-            return true;
-    return false;
-}
-
-/* A part for nodes; its sibling for the chain follows it and gives the digest. */
-static int next_from_bundle(void *context, struct mig_part **ret_part, char ret_chain_digest[65],
-                            struct mig_error *err)
-{
-    struct mig_bundle_reader *reader = context;
-    mig_cleanup(mig_part_free) struct mig_part *part = NULL;
-    mig_cleanup(mig_part_free) struct mig_part *chain = NULL;
-    const struct mig_bundle_entry *entry;
-    int result = mig_bundle_next(reader, &part, NULL, err);
-
-    if (result == MIG_OK && part && has_chain_rows(part)) {
-        result = mig_bundle_next(reader, &chain, &entry, err);
-        if (result == MIG_OK && (!chain || !entry->chain || chain->first_id != part->first_id))
-            result = mig_fail(err, MIG_E_CORRUPT, "a part's chain-bound rows do not follow it");
-        if (result == MIG_OK)
-            result = pipeline_chain_digest(chain, ret_chain_digest, err);
-    }
-    if (result == MIG_OK)
-        *ret_part = mig_take(part);
-    return result;
-}
-
 /* What the bundle says of the whole: each table's settled range, and how many rows there are. */
 static void survey(const struct mig_bundle_reader *reader, struct mig_run *run, uint64_t *ret_total)
 {
@@ -290,7 +260,7 @@ int mig_pipeline_load(const struct mig_manifest *manifest, const char *in, const
     for (size_t i = 0; i < nodes.count && result == MIG_OK; i++)
         result = mig_node_run_begin(nodes.items[i], &run, err);
     if (result == MIG_OK)
-        result = flow_to_nodes(&nodes, &options, next_from_bundle, reader, err);
+        result = flow_to_nodes(&nodes, &options, bundle_parts_next, reader, err);
     for (size_t i = 0; i < nodes.count && result == MIG_OK; i++)
         result =
             mig_node_run_finish(nodes.items[i], &run, mig_bundle_blockers(reader), NULL, 0, err);

@@ -39,6 +39,7 @@ CREATE TABLE xmtp_migrate.parts (
     chain_digest text,                  -- SHA-256 over the chain-bound rows
     chain_ids bigint[],                 -- which they are, where a second reading might see others:
                                         -- is_commit is filled in later, unsettled ranges grow
+    nodes_digest text NOT NULL,         -- SHA-256 over the envelopes for nodes, '' without any
     loaded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (run, source_table, first_id)
 );

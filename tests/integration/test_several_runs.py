@@ -1,12 +1,14 @@
 """Runs one after another, and runs that are taken up: whose rows an account speaks of."""
 
+import datetime
 import shutil
+import time
 
 import pytest
 
 from support.servers import psql
 from support.world import (  # noqa: F401
-    META, add_message, chain_bundle, count, insert_message, message, world)
+    INSTALLATION, META, add_message, chain_bundle, count, insert_message, message, world)
 
 RUNS = "xmtp_migrate.runs"
 
@@ -188,6 +190,65 @@ def test_a_waiver_has_a_document(world):
     document = waive(world, "group_messages", id).json
     assert document["schema"] == "xmtp-migrate/waive/1"
     assert document["nodes"] == {"alpha": 1, "beta": 1} and "@" in document["who"]
+
+
+def upload_key_package(world, text, at_ns, again=False):
+    """As V3 does: an upload of known bytes moves the installation alone."""
+    psql(world.v3, f"""
+        INSERT INTO installations (id, created_at, updated_at, key_package, is_appended)
+        VALUES ('\\x{INSTALLATION}', {at_ns}, {at_ns}, '{text}', true)
+        ON CONFLICT (id) DO UPDATE SET key_package = '{text}', updated_at = {at_ns}""")
+    if not again:
+        psql(world.v3, "INSERT INTO key_packages (installation_id, key_package, created_at)"
+                       f" VALUES ('\\x{INSTALLATION}', '{text}', {at_ns})")
+
+
+def test_an_upload_between_two_sittings_does_not_make_two_nodes_differ_unseen(world):
+    now = time.time_ns()
+    upload_key_package(world, "older", now - 3 * 10**9)
+    upload_key_package(world, "newer", now - 2 * 10**9)
+    nodes = dict(world.nodes)
+    world.write(nodes={"alpha": nodes["alpha"]})
+    world.run()
+    upload_key_package(world, "older", now - 10**9, again=True)
+    world.write(nodes=nodes)
+    [problem] = world.run(status=3)["problems"]
+    assert "key_packages" in problem and "'alpha' and 'beta'" in problem
+    assert "--new-run" in problem
+    assert world.status(3)["problems"] == [problem]
+    assert world.run("--new-run", status=4)["rejects"] == {"conflict": 1}
+
+
+def books(dsn, *columns):
+    return psql(dsn, f"SELECT {', '.join(columns)} FROM xmtp_migrate.parts"
+                     " ORDER BY source_table, first_id")
+
+
+def test_both_paths_write_the_same_books_and_leave_the_same_letters(world, tmp_path):
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    world.seed(3000, shape="hostile", seed=4)
+    old = add_message(world.v3, "will expire")
+    commit = psql(world.v3, "SELECT min(id) FROM group_messages WHERE is_commit")
+    for dsn in world.nodes.values():
+        for id in (old, commit, 999999):
+            psql(dsn, f"SELECT insert_migration_dead_letter_box('group_messages', {id}, 'x',"
+                      " 'mls_unparsable', true)")
+    psql(world.v3, "UPDATE group_messages SET created_at = created_at - interval '200 days'"
+                   f" WHERE id = {old}")
+    nodes = dict(world.nodes)
+    world.write(nodes={"alpha": nodes["alpha"]})
+    world.run("--as-of", now, status=4)
+    world.write(nodes={"beta": nodes["beta"]})
+    world.edit(lambda document: document["nodes"][0].update(node_id=200))
+    world.stage("export", "--out", tmp_path / "rows", "--as-of", now)
+    world.stage("transform", "--in", tmp_path / "rows", "--out", tmp_path / "envelopes")
+    world.stage("load", "--in", tmp_path / "envelopes", status=4)
+    columns = ("source_table", "first_id", "last_id", "settled", "chain_rows", "chain_digest",
+               "chain_ids", "nodes_digest")
+    assert books(nodes["alpha"], *columns) == books(nodes["beta"], *columns)
+    box = "SELECT source_table, sequence_id, reason FROM migration_dead_letter_box ORDER BY 1, 2"
+    assert psql(nodes["alpha"], box) == psql(nodes["beta"], box)
+    assert f"group_messages|{commit}|" not in psql(nodes["alpha"], box)
 
 
 def test_a_letter_that_is_gone_on_one_node_is_not_waived_away(world):

@@ -82,7 +82,22 @@ Test(facts, that_differ_are_refused_with_what_differs)
     }
 }
 
-static void digest_of(const char *const *payloads, size_t count, char digest[65])
+static struct mig_envelope chain_row(int64_t id, const char *payload)
+{
+    return (struct mig_envelope){
+        .route = MIG_ROUTE_CHAIN, .sequence_id = id, .client_envelope = mig_bytes_of_text(payload)};
+}
+
+static struct mig_envelope node_row(int64_t id, const char *envelope, int64_t gateway_time_us)
+{
+    return (struct mig_envelope){.route = MIG_ROUTE_NODE,
+                                 .sequence_id = id,
+                                 .originator_envelope = mig_bytes_of_text(envelope),
+                                 .gateway_time_us = gateway_time_us};
+}
+
+static void digest_of(const struct mig_envelope *envelopes, size_t count, enum mig_route route,
+                      char digest[65])
 {
     mig_cleanup(mig_part_free) struct mig_part *part = NULL;
 
@@ -92,23 +107,43 @@ static void digest_of(const char *const *payloads, size_t count, char digest[65]
         struct mig_row *row;
 
         cr_assert_eq(mig_part_add_row(part, &row, NULL), MIG_OK);
-        part->envelopes[i] =
-            (struct mig_envelope){.route = MIG_ROUTE_CHAIN,
-                                  .sequence_id = (int64_t) i + 1,
-                                  .client_envelope = mig_bytes_of_text(payloads[i])};
+        part->envelopes[i] = envelopes[i];
     }
-    cr_assert_eq(pipeline_chain_digest(part, digest, NULL), MIG_OK);
+    cr_assert_eq(pipeline_digest(part, route, digest, NULL), MIG_OK);
 }
 
 Test(facts, the_digest_of_chain_rows_tells_order_and_cuts_apart)
 {
+    const struct mig_envelope one[] = {chain_row(1, "ab"), chain_row(2, "c")};
+    const struct mig_envelope other[] = {chain_row(1, "c"), chain_row(2, "ab")};
+    const struct mig_envelope cut[] = {chain_row(1, "a"), chain_row(2, "bc")};
     char a[65], b[65], c[65], none[65];
 
-    digest_of((const char *const[]){"ab", "c"}, 2, a);
-    digest_of((const char *const[]){"c", "ab"}, 2, b);
-    digest_of((const char *const[]){"a", "bc"}, 2, c);
-    digest_of(NULL, 0, none);
+    digest_of(one, 2, MIG_ROUTE_CHAIN, a);
+    digest_of(other, 2, MIG_ROUTE_CHAIN, b);
+    digest_of(cut, 2, MIG_ROUTE_CHAIN, c);
+    digest_of(one, 2, MIG_ROUTE_NODE, none);
     cr_assert_str_neq(a, b);
     cr_assert_str_neq(a, c);
     cr_assert_str_eq(none, "");
+}
+
+Test(facts, the_digest_for_nodes_is_of_what_they_get_and_nothing_else)
+{
+    const struct mig_envelope one[] = {node_row(1, "ab", 7), chain_row(2, "c")};
+    const struct mig_envelope alone[] = {node_row(1, "ab", 7)};
+    const struct mig_envelope moved[] = {node_row(2, "ab", 7)};
+    const struct mig_envelope later[] = {node_row(1, "ab", 8)};
+    const struct mig_envelope changed[] = {node_row(1, "ac", 7)};
+    char a[65], b[65];
+
+    digest_of(one, 2, MIG_ROUTE_NODE, a);
+    digest_of(alone, 1, MIG_ROUTE_NODE, b);
+    cr_assert_str_eq(a, b);
+    digest_of(moved, 1, MIG_ROUTE_NODE, b);
+    cr_assert_str_neq(a, b);
+    digest_of(later, 1, MIG_ROUTE_NODE, b);
+    cr_assert_str_neq(a, b);
+    digest_of(changed, 1, MIG_ROUTE_NODE, b);
+    cr_assert_str_neq(a, b);
 }

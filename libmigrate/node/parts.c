@@ -1,4 +1,4 @@
-/* Which parts of a run have rows for the chain, as the books have it. */
+/* The parts of a run as the books have them, and which of them have rows for the chain. */
 #include "libmigrate/node/node_private.h"
 
 #include <inttypes.h>
@@ -37,12 +37,29 @@ static int take_ids(const char *text, struct mig_chain_part *part, struct mig_er
     return MIG_OK;
 }
 
-static int take_part(const struct mig_pg_result *answer, int row, struct mig_chain_part *part,
-                     struct mig_error *err)
+static bool take_table(const char *name, enum mig_table *ret_table)
 {
     for (int table = 0; table < MIG_TABLE_COUNT; table++)
-        if (strcmp(mig_table_info((enum mig_table) table)->name, mig_pg_text(answer, row, 0)) == 0)
-            part->table = (enum mig_table) table;
+        if (strcmp(mig_table_info((enum mig_table) table)->name, name) == 0) {
+            *ret_table = (enum mig_table) table;
+            return true;
+        }
+    return false;
+}
+
+static int refuse_table(const struct mig_node *node, const struct mig_pg_result *answer, int row,
+                        struct mig_error *err)
+{
+    return mig_fail(err, MIG_E_CORRUPT,
+                    "node '%s': the books have a part of '%.60s', which is no table of V3",
+                    node->entry->name, mig_pg_text(answer, row, 0));
+}
+
+static int take_part(const struct mig_node *node, const struct mig_pg_result *answer, int row,
+                     struct mig_chain_part *part, struct mig_error *err)
+{
+    if (!take_table(mig_pg_text(answer, row, 0), &part->table))
+        return refuse_table(node, answer, row, err);
     part->first_id = mig_pg_int64(answer, row, 1);
     part->last_id = mig_pg_int64(answer, row, 2);
     part->settled = mig_pg_bool(answer, row, 3);
@@ -68,9 +85,43 @@ int mig_node_chain_parts(struct mig_node *node, const char *run, struct mig_chai
     if (!parts)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
     for (int row = 0; row < answer.rows && result == MIG_OK; row++)
-        result = take_part(&answer, row, &parts[row], err);
+        result = take_part(node, &answer, row, &parts[row], err);
     if (result != MIG_OK) {
         mig_chain_parts_release(parts, (size_t) answer.rows);
+        return result;
+    }
+    *ret_parts = parts;
+    *ret_count = (size_t) answer.rows;
+    return MIG_OK;
+}
+
+int mig_node_parts(struct mig_node *node, const char *run, struct mig_booked_part **ret_parts,
+                   size_t *ret_count, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    struct mig_booked_part *parts;
+    int result = MIG_OK;
+
+    if (node->has_books)
+        result = mig_pg_query(
+            node->pg,
+            "SELECT source_table, first_id, last_id, nodes_digest FROM"
+            " xmtp_migrate.parts WHERE run = $1 ORDER BY source_table COLLATE \"C\", first_id",
+            (const char *const[]){run}, 1, &answer, err);
+    if (result != MIG_OK)
+        return result;
+    parts = calloc((size_t) answer.rows + 1, sizeof *parts);
+    if (!parts)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    for (int row = 0; row < answer.rows && result == MIG_OK; row++) {
+        if (!take_table(mig_pg_text(&answer, row, 0), &parts[row].table))
+            result = refuse_table(node, &answer, row, err);
+        parts[row].first_id = mig_pg_int64(&answer, row, 1);
+        parts[row].last_id = mig_pg_int64(&answer, row, 2);
+        snprintf(parts[row].digest, sizeof parts[row].digest, "%s", mig_pg_text(&answer, row, 3));
+    }
+    if (result != MIG_OK) {
+        free(parts);
         return result;
     }
     *ret_parts = parts;
