@@ -145,6 +145,32 @@ void mig_dead_letters_release(struct mig_dead_letters *letters)
     *letters = (struct mig_dead_letters){0};
 }
 
+/* SQL for a digest of what the node holds in the place of letter l, if that is a conflict: whoever
+ * waives one speaks of these bytes alone. Each piece is of one length, so that no two states of a
+ * row can look alike. */
+static int print_held(struct mig_buffer *sql, struct mig_error *err)
+{
+    int result = mig_buffer_print(
+        sql, err,
+        "CASE l.reason WHEN '%s' THEN (SELECT encode(sha256(coalesce(sha256(m.topic) ||"
+        " int8send(m.expiry), '') || coalesce(sha256(b.originator_envelope), '')), 'hex')"
+        " FROM (SELECT CASE l.source_table",
+        mig_reason_info(MIG_REASON_CONFLICT)->name);
+
+    for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
+        result = mig_buffer_print(sql, err, " WHEN '%s' THEN %" PRIu32,
+                                  mig_kind_info((enum mig_kind) kind)->name,
+                                  mig_kind_info((enum mig_kind) kind)->stored_originator);
+    return result == MIG_OK
+               ? mig_buffer_print(
+                     sql, err,
+                     " END AS originator) o LEFT JOIN gateway_envelopes_meta m ON"
+                     " m.originator_node_id = o.originator AND m.originator_sequence_id ="
+                     " l.sequence_id LEFT JOIN gateway_envelopes_blob b ON b.originator_node_id ="
+                     " o.originator AND b.originator_sequence_id = l.sequence_id) ELSE '' END")
+               : result;
+}
+
 #define UTC_TEXT(column) "to_char(" column ", 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
 /* An array, not a pointer: it is a format, which the compiler then checks in every build. */
@@ -165,26 +191,45 @@ static const char letters_sql[] =
                                                     " ORDER BY l.source_table, l.sequence_id LIMIT "
                                                     "$6";
 
-static int take_letter(const struct mig_pg_result *answer, int row, struct mig_dead_letter *letter,
-                       struct mig_error *err)
+/* Times that no calendar has (infinity) are nothing that a migrator writes. */
+static int take_time(const struct mig_node *node, const struct mig_pg_result *answer, int row,
+                     int column, const char *name, char ret_text[MIG_TIME_TEXT_SIZE],
+                     struct mig_error *err)
 {
+    const char *text = mig_pg_text(answer, row, column);
+    int64_t ns;
+
+    if (!text || mig_time_parse(text, &ns, NULL) != MIG_OK)
+        return mig_fail(err, MIG_E_CORRUPT,
+                        "node '%s': the dead letter of %s %s: its %s is no time that can be told",
+                        node->entry->name, mig_pg_text(answer, row, 0), mig_pg_text(answer, row, 1),
+                        name);
+    snprintf(ret_text, MIG_TIME_TEXT_SIZE, "%s", text);
+    return MIG_OK;
+}
+
+static int take_letter(const struct mig_node *node, const struct mig_pg_result *answer, int row,
+                       struct mig_dead_letter *letter, struct mig_error *err)
+{
+    int result;
+
     if (mig_kind_parse(mig_pg_text(answer, row, 0), &letter->kind, NULL) != MIG_OK)
         return mig_fail(err, MIG_E_CORRUPT, "a dead letter of '%.60s', which is no kind we know",
                         mig_pg_text(answer, row, 0));
     letter->id = mig_pg_int64(answer, row, 1);
     snprintf(letter->reason, sizeof letter->reason, "%.60s", mig_pg_text(answer, row, 2));
     letter->retryable = mig_pg_bool(answer, row, 3);
-    snprintf(letter->added_at, sizeof letter->added_at, "%s", mig_pg_text(answer, row, 4));
-    snprintf(letter->retried_at, sizeof letter->retried_at, "%s", mig_pg_text(answer, row, 5));
+    if ((result = take_time(node, answer, row, 4, "added_at", letter->added_at, err)) != MIG_OK ||
+        (result = take_time(node, answer, row, 5, "retried_at", letter->retried_at, err)) != MIG_OK)
+        return result;
     letter->payload_size = (size_t) mig_pg_int64(answer, row, 6);
     letter->waived = mig_pg_text(answer, row, 7) != NULL;
     if (!letter->waived)
         return MIG_OK;
     letter->waiver_reason = strdup(mig_pg_text(answer, row, 7));
     letter->waiver_who = strdup(mig_pg_text(answer, row, 8));
-    snprintf(letter->waiver_when, sizeof letter->waiver_when, "%s", mig_pg_text(answer, row, 9));
     return letter->waiver_reason && letter->waiver_who
-               ? MIG_OK
+               ? take_time(node, answer, row, 9, "waived_at", letter->waiver_when, err)
                : mig_fail(err, MIG_E_NOMEM, "out of memory");
 }
 
@@ -205,6 +250,7 @@ int mig_node_letters(struct mig_node *node, const struct mig_letter_filter *filt
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
+    mig_cleanup(mig_buffer_release) struct mig_buffer waivers = MIG_BUFFER_INIT(NODE_SQL_SIZE);
     char sql[NODE_SQL_SIZE], id[NODE_NUMBER_SIZE], after[NODE_NUMBER_SIZE], limit[NODE_NUMBER_SIZE];
     char kinds[NODE_SQL_SIZE];
     const char *const params[] = {
@@ -217,15 +263,22 @@ int mig_node_letters(struct mig_node *node, const struct mig_letter_filter *filt
         kinds,
         filter->run,
     };
-    int result;
+    int result = mig_buffer_print(&waivers, err,
+                                  "LEFT JOIN xmtp_migrate.waivers w ON w.kind = l.source_table AND"
+                                  " w.sequence_id = l.sequence_id AND w.rejected_for = l.reason AND"
+                                  " w.held = ");
 
+    if (result == MIG_OK)
+        result = print_held(&waivers, err);
+    if (result == MIG_OK)
+        result = mig_buffer_append(&waivers, "", 1, err);
+    if (result != MIG_OK)
+        return result;
     list_kinds(kinds, sizeof kinds);
     snprintf(sql, sizeof sql, letters_sql,
              node->has_books ? "w.reason, w.who, " UTC_TEXT("w.waived_at AT TIME ZONE 'UTC'")
                              : "NULL, NULL, NULL",
-             node->has_books ? "LEFT JOIN xmtp_migrate.waivers w ON w.kind = l.source_table AND"
-                               " w.sequence_id = l.sequence_id AND w.rejected_for = l.reason"
-                             : "",
+             node->has_books ? (const char *) waivers.data : "",
              node->has_books ? "EXISTS (SELECT FROM xmtp_migrate.rejected r WHERE r.run = $8 AND"
                                " r.kind = l.source_table AND r.sequence_id = l.sequence_id AND"
                                " r.reason = l.reason)"
@@ -238,7 +291,7 @@ int mig_node_letters(struct mig_node *node, const struct mig_letter_filter *filt
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
     for (int row = 0; row < answer.rows && result == MIG_OK; row++) {
         letters.count++;
-        result = take_letter(&answer, row, &letters.items[row], err);
+        result = take_letter(node, &answer, row, &letters.items[row], err);
     }
     if (result != MIG_OK)
         return result;
@@ -269,18 +322,25 @@ int mig_node_waive(struct mig_node *node, enum mig_kind kind, int64_t id, const 
                    const char *who, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    mig_cleanup(mig_buffer_release) struct mig_buffer sql = MIG_BUFFER_INIT(NODE_SQL_SIZE);
     char number[NODE_NUMBER_SIZE];
     int result = node->has_books ? MIG_OK : mig_node_claim(node, err);
 
-    if (result != MIG_OK)
+    if (result != MIG_OK ||
+        (result = mig_buffer_print(&sql, err,
+                                   "INSERT INTO xmtp_migrate.waivers (kind, sequence_id,"
+                                   " rejected_for, reason, who, held) SELECT source_table,"
+                                   " sequence_id, l.reason, $3, $4, ")) != MIG_OK ||
+        (result = print_held(&sql, err)) != MIG_OK ||
+        (result = mig_buffer_print(
+             &sql, err,
+             " FROM migration_dead_letter_box l WHERE source_table = $1 AND sequence_id = $2"
+             " ON CONFLICT (kind, sequence_id, rejected_for) DO UPDATE SET reason ="
+             " excluded.reason, who = excluded.who, waived_at = now(), held = excluded.held%c",
+             '\0')) != MIG_OK)
         return result;
     result = mig_pg_query(
-        node->pg,
-        "INSERT INTO xmtp_migrate.waivers AS w (kind, sequence_id, rejected_for, reason, who)"
-        " SELECT source_table, sequence_id, l.reason, $3, $4 FROM migration_dead_letter_box l"
-        " WHERE source_table = $1 AND sequence_id = $2 ON CONFLICT (kind, sequence_id, "
-        "rejected_for)"
-        " DO UPDATE SET reason = excluded.reason, who = excluded.who, waived_at = now()",
+        node->pg, (const char *) sql.data,
         (const char *const[]){mig_kind_info(kind)->name, node_number(id, number), reason, who}, 4,
         &answer, err);
 

@@ -24,7 +24,29 @@ static struct json_object *bounds_to_json(const struct mig_run *run)
     return bounds;
 }
 
-static int bounds_from_json(const char *text, struct mig_run *run, struct mig_error *err)
+/* What stands in the books and nothing of ours would write. */
+static int refuse_member(const struct mig_node *node, const char *run, const char *member,
+                         struct mig_error *err)
+{
+    mig_fail(err, MIG_E_CORRUPT, "node '%s': run %s: its %s can't be read", node->entry->name, run,
+             member);
+    return mig_hint(err, "see who changed the tables of schema xmtp_migrate, or begin another with "
+                         "xmtp-migrate run --new-run");
+}
+
+/* All of a text that is one number. */
+static bool parse_id(struct json_object *value, int64_t *ret_id)
+{
+    const char *text =
+        json_object_is_type(value, json_type_string) ? json_object_get_string(value) : "";
+    char number[NODE_NUMBER_SIZE];
+
+    *ret_id = strtoll(text, NULL, 10);
+    return strcmp(text, node_number(*ret_id, number)) == 0;
+}
+
+static int bounds_from_json(const struct mig_node *node, const char *text, struct mig_run *run,
+                            struct mig_error *err)
 {
     mig_cleanup(put_json) struct json_object *bounds = json_tokener_parse(text);
 
@@ -32,9 +54,9 @@ static int bounds_from_json(const char *text, struct mig_run *run, struct mig_er
         struct json_object *bound;
 
         if (!json_object_object_get_ex(bounds, mig_table_info((enum mig_table) table)->name,
-                                       &bound))
-            return mig_fail(err, MIG_E_CORRUPT, "run %s: its bounds can't be read", run->facts.run);
-        run->bounds[table] = strtoll(json_object_get_string(bound), NULL, 10);
+                                       &bound) ||
+            !parse_id(bound, &run->bounds[table]))
+            return refuse_member(node, run->facts.run, "bounds", err);
     }
     return MIG_OK;
 }
@@ -45,8 +67,8 @@ static void take_text(char *to, size_t capacity, const struct mig_pg_result *ans
              mig_pg_text(answer, 0, column) ? mig_pg_text(answer, 0, column) : "");
 }
 
-static int take_run(const struct mig_pg_result *answer, struct mig_run *ret_run,
-                    struct mig_error *err)
+static int take_run(const struct mig_node *node, const struct mig_pg_result *answer,
+                    struct mig_run *ret_run, struct mig_error *err)
 {
     struct mig_run run = {.facts.stage = MIG_STAGE_ENVELOPES};
     int result;
@@ -60,7 +82,7 @@ static int take_run(const struct mig_pg_result *answer, struct mig_run *ret_run,
     take_text(run.facts.originator, sizeof run.facts.originator, answer, 6);
     run.finished = mig_pg_bool(answer, 0, 8);
     run.has_parts = mig_pg_bool(answer, 0, 9);
-    if ((result = bounds_from_json(mig_pg_text(answer, 0, 7), &run, err)) == MIG_OK)
+    if ((result = bounds_from_json(node, mig_pg_text(answer, 0, 7), &run, err)) == MIG_OK)
         *ret_run = run;
     return result;
 }
@@ -86,7 +108,7 @@ int mig_node_find_run(struct mig_node *node, const char *run, bool *ret_found,
                      (const char *const[]){node->manifest->network, run}, 2, &answer, err);
     if (result != MIG_OK || answer.rows == 0)
         return result;
-    result = take_run(&answer, ret_run, err);
+    result = take_run(node, &answer, ret_run, err);
     *ret_found = result == MIG_OK;
     return result;
 }
@@ -170,7 +192,7 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
         return result;
     if (answer.rows == 0)
         return insert_run(node, run, err);
-    if ((result = take_run(&answer, &known, err)) != MIG_OK)
+    if ((result = take_run(node, &answer, &known, err)) != MIG_OK)
         return result;
     what = difference(&known, run);
     if (!what)
@@ -180,26 +202,32 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
     return mig_hint(err, "put it back as it was, or begin a new run");
 }
 
-static const char *member(struct json_object *object, const char *name)
+/* A text of an object, or NULL. */
+static const char *text_of(struct json_object *object, const char *name)
 {
     struct json_object *value;
 
-    return json_object_object_get_ex(object, name, &value) ? json_object_get_string(value) : "";
+    return json_object_object_get_ex(object, name, &value) &&
+                   json_object_is_type(value, json_type_string)
+               ? json_object_get_string(value)
+               : NULL;
 }
 
-static int blockers_from_json(const char *text, struct mig_blockers *blockers,
-                              struct mig_error *err)
+static int blockers_from_json(const struct mig_node *node, const char *run, const char *text,
+                              struct mig_blockers *blockers, struct mig_error *err)
 {
     mig_cleanup(put_json) struct json_object *list = json_tokener_parse(text);
     int result = MIG_OK;
 
     if (!json_object_is_type(list, json_type_array))
-        return mig_fail(err, MIG_E_CORRUPT, "the blockers of a run can't be read");
+        return refuse_member(node, run, "blockers", err);
     for (size_t i = 0; i < json_object_array_length(list) && result == MIG_OK; i++) {
         struct json_object *item = json_object_array_get_idx(list, i);
+        const char *subject = text_of(item, "subject"), *what = text_of(item, "what"),
+                   *remedy = text_of(item, "remedy");
 
-        result = mig_blockers_add(blockers, member(item, "subject"), member(item, "what"),
-                                  member(item, "remedy"), err);
+        result = subject && what && remedy ? mig_blockers_add(blockers, subject, what, remedy, err)
+                                           : refuse_member(node, run, "blockers", err);
     }
     return result;
 }
@@ -256,19 +284,22 @@ int mig_node_position(struct mig_node *node, const char *run, enum mig_table tab
     return result;
 }
 
-static int problems_from_json(const char *text, struct mig_node_sums *sums, struct mig_error *err)
+static int problems_from_json(const struct mig_node *node, const char *run, const char *text,
+                              struct mig_node_sums *sums, struct mig_error *err)
 {
     mig_cleanup(put_json) struct json_object *list = json_tokener_parse(text);
-    const size_t count =
-        json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
 
-    sums->problems = calloc(count + 1, sizeof *sums->problems);
+    if (!json_object_is_type(list, json_type_array))
+        return refuse_member(node, run, "problems", err);
+    sums->problems = calloc(json_object_array_length(list) + 1, sizeof *sums->problems);
     if (!sums->problems)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
-    for (size_t i = 0; i < count; i++) {
-        const char *problem = json_object_get_string(json_object_array_get_idx(list, i));
+    for (size_t i = 0; i < json_object_array_length(list); i++) {
+        struct json_object *problem = json_object_array_get_idx(list, i);
 
-        sums->problems[i] = strdup(problem ? problem : "");
+        if (!json_object_is_type(problem, json_type_string))
+            return refuse_member(node, run, "problems", err);
+        sums->problems[i] = strdup(json_object_get_string(problem));
         if (!sums->problems[i])
             return mig_fail(err, MIG_E_NOMEM, "out of memory");
         sums->problem_count++;
@@ -305,6 +336,7 @@ int node_run_outcome(struct mig_node *node, const char *run, struct mig_node_sum
     if (result != MIG_OK)
         return result;
     sums->finished = mig_pg_bool(&answer, 0, 0);
-    result = blockers_from_json(mig_pg_text(&answer, 0, 1), &sums->blockers, err);
-    return result == MIG_OK ? problems_from_json(mig_pg_text(&answer, 0, 2), sums, err) : result;
+    result = blockers_from_json(node, run, mig_pg_text(&answer, 0, 1), &sums->blockers, err);
+    return result == MIG_OK ? problems_from_json(node, run, mig_pg_text(&answer, 0, 2), sums, err)
+                            : result;
 }

@@ -79,5 +79,6 @@ CREATE TABLE xmtp_migrate.waivers (
     reason text NOT NULL,
     who text NOT NULL,
     waived_at timestamptz NOT NULL DEFAULT now(),
+    held text NOT NULL DEFAULT '',      -- of a conflict: SHA-256 of what the node held instead
     PRIMARY KEY (kind, sequence_id, rejected_for)
 );

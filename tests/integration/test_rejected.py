@@ -370,6 +370,44 @@ def test_a_doctored_account_is_red_and_says_where(done):
         done.status(0)
 
 
+UNREADABLE = {
+    "bounds": ["null", "[1]", '{"inbox_log": null}', "bounds || '{\"inbox_log\": null}'",
+               "bounds || '{\"inbox_log\": {\"a\": [1]}}'", "bounds || '{\"inbox_log\": \"x\"}'",
+               "bounds || '{\"inbox_log\": 5}'"],
+    "blockers": ['[{"subject": null}]', "[null]", "{}",
+                 '[{"subject": "a", "what": 1, "remedy": "b"}]'],
+    "problems": ["[null]", "[1]", "{}"],
+}
+
+
+def test_what_cannot_be_read_in_the_books_is_named(done):
+    for member, values in UNREADABLE.items():
+        kept = psql(done.beta, f"SELECT {member} FROM xmtp_migrate.runs")
+        for value in values:
+            if not value.startswith(member):
+                value = f"'{value}'::jsonb"
+            psql(done.beta, f"UPDATE xmtp_migrate.runs SET {member} = {value}")
+            ran = done.migrate("status", status=1)
+            assert "'beta'" in ran.err and f"its {member} can't be read" in ran.err, value
+            assert "--new-run" in ran.err
+            psql(done.beta, f"UPDATE xmtp_migrate.runs SET {member} = '{kept}'")
+    done.status(0)
+
+
+@pytest.mark.parametrize("table, column", [("migration_dead_letter_box", "added_at"),
+                                           ("migration_dead_letter_box", "retried_at"),
+                                           ("xmtp_migrate.waivers", "waived_at")])
+def test_a_time_that_is_none_is_named(world, table, column):
+    bad = add_bad_message(world.v3, "bad")
+    world.run(status=4)
+    world.migrate("rejected", "waive", "group_messages", bad, "--reason", "r")
+    for time in ("infinity", "-infinity", "290000-01-01"):
+        psql(world.beta, f"UPDATE {table} SET {column} = '{time}'")
+        for words in (["status"], ["rejected", "list"]):
+            ran = world.migrate(*words, status=1)
+            assert f"'beta': the dead letter of group_messages {bad}: its {column}" in ran.err
+
+
 def test_a_row_that_the_run_missed_turns_it_red(done):
     """The source's own count is held against ours."""
     psql(done.alpha, "UPDATE xmtp_migrate.runs SET finished_at = NULL")

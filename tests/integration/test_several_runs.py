@@ -8,7 +8,7 @@ import pytest
 
 from support.servers import psql
 from support.world import (  # noqa: F401
-    INSTALLATION, META, add_message, chain_bundle, count, insert_message, message, world)
+    BLOB, INSTALLATION, META, add_message, chain_bundle, count, insert_message, message, world)
 
 RUNS = "xmtp_migrate.runs"
 
@@ -262,3 +262,21 @@ def test_a_letter_that_is_gone_on_one_node_is_not_waived_away(world):
     world.run("--new-run", status=4)
     waive(world, "group_messages", id)
     world.status(0)
+
+
+def test_a_waiver_of_one_conflict_covers_no_other_in_its_place(world):
+    id = add_message(world.v3, "one")
+    world.run()
+    here = f"originator_node_id = 10 AND originator_sequence_id = {id}"
+    psql(world.alpha, f"UPDATE {BLOB} SET originator_envelope = 'x' WHERE {here}")
+    world.run("--new-run", status=4)
+    waive(world, "group_messages", id)
+    assert world.status(0)["kinds"]["group_messages"]["waived"] == 1
+    for change in (f"UPDATE {BLOB} SET originator_envelope = 'y' WHERE {here}",
+                   f"DELETE FROM {BLOB} WHERE {here}",
+                   f"UPDATE {META} SET topic = '\\x00ff' WHERE {here}",
+                   f"UPDATE {META} SET expiry = 7 WHERE {here}"):
+        psql(world.alpha, change)
+        assert world.status(4)["kinds"]["group_messages"]["waived"] == 0
+        waive(world, "group_messages", id)
+        world.status(0)
