@@ -95,23 +95,43 @@ int node_make_bands(struct mig_node *node, const struct mig_part *part, struct m
     return result;
 }
 
+/* A leaf that is there by name but detached takes no rows, and keeps the band from being made. */
+static int refuse_detached(const struct mig_node *node, const char *leaf, struct mig_error *err)
+{
+    mig_fail(err, MIG_E_REFUSED, "node '%s': the table %s is there, but is no partition",
+             node->entry->name, leaf);
+    return mig_hint(err, "attach it to its parent again (ALTER TABLE ... ATTACH PARTITION), or "
+                         "rename it, then run it again");
+}
+
+static int look_for_leaf(struct mig_node *node, const char *table, uint32_t originator,
+                         int64_t start, bool *ret_there, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char leaf[128];
+    int result;
+
+    snprintf(leaf, sizeof leaf, "%s_o%" PRIu32 "_s%" PRId64 "_%" PRId64, table, originator, start,
+             start + MIG_BAND_WIDTH);
+    result = mig_pg_query(node->pg,
+                          "SELECT to_regclass('public.' || $2) IS NOT NULL, coalesce("
+                          "pg_partition_root(to_regclass('public.' || $2)) ="
+                          " to_regclass('public.' || $1), false)",
+                          (const char *const[]){table, leaf}, 2, &answer, err);
+    if (result != MIG_OK)
+        return result;
+    *ret_there = mig_pg_bool(&answer, 0, 0);
+    return *ret_there && !mig_pg_bool(&answer, 0, 1) ? refuse_detached(node, leaf, err) : MIG_OK;
+}
+
 static int look_for_band(struct mig_node *node, uint32_t originator, int64_t start, bool *ret_there,
                          struct mig_error *err)
 {
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    char sql[NODE_SQL_SIZE];
-    const int64_t end = start + MIG_BAND_WIDTH;
-    int result;
+    int result = look_for_leaf(node, "gateway_envelopes_meta", originator, start, ret_there, err);
 
-    snprintf(sql, sizeof sql,
-             "SELECT to_regclass('public.gateway_envelopes_meta_o%" PRIu32 "_s%" PRId64 "_%" PRId64
-             "') IS NOT NULL AND to_regclass('public.gateway_envelopes_blob_o%" PRIu32 "_s%" PRId64
-             "_%" PRId64 "') IS NOT NULL",
-             originator, start, end, originator, start, end);
-    result = mig_pg_query(node->pg, sql, NULL, 0, &answer, err);
-    if (result == MIG_OK)
-        *ret_there = mig_pg_bool(&answer, 0, 0);
-    return result;
+    return result == MIG_OK && *ret_there
+               ? look_for_leaf(node, "gateway_envelopes_blob", originator, start, ret_there, err)
+               : result;
 }
 
 int node_bands_there(struct mig_node *node, const struct mig_part *part, bool *ret_there,

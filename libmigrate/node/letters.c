@@ -145,32 +145,6 @@ void mig_dead_letters_release(struct mig_dead_letters *letters)
     *letters = (struct mig_dead_letters){0};
 }
 
-/* SQL for a digest of what the node holds in the place of letter l, if that is a conflict: whoever
- * waives one speaks of these bytes alone. Each piece is of one length, so that no two states of a
- * row can look alike. */
-static int print_held(struct mig_buffer *sql, struct mig_error *err)
-{
-    int result = mig_buffer_print(
-        sql, err,
-        "CASE l.reason WHEN '%s' THEN (SELECT encode(sha256(coalesce(sha256(m.topic) ||"
-        " int8send(m.expiry), '') || coalesce(sha256(b.originator_envelope), '')), 'hex')"
-        " FROM (SELECT CASE l.source_table",
-        mig_reason_info(MIG_REASON_CONFLICT)->name);
-
-    for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
-        result = mig_buffer_print(sql, err, " WHEN '%s' THEN %" PRIu32,
-                                  mig_kind_info((enum mig_kind) kind)->name,
-                                  mig_kind_info((enum mig_kind) kind)->stored_originator);
-    return result == MIG_OK
-               ? mig_buffer_print(
-                     sql, err,
-                     " END AS originator) o LEFT JOIN gateway_envelopes_meta m ON"
-                     " m.originator_node_id = o.originator AND m.originator_sequence_id ="
-                     " l.sequence_id LEFT JOIN gateway_envelopes_blob b ON b.originator_node_id ="
-                     " o.originator AND b.originator_sequence_id = l.sequence_id) ELSE '' END")
-               : result;
-}
-
 #define UTC_TEXT(column) "to_char(" column ", 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
 /* An array, not a pointer: it is a format, which the compiler then checks in every build. */
@@ -250,7 +224,6 @@ int mig_node_letters(struct mig_node *node, const struct mig_letter_filter *filt
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
-    mig_cleanup(mig_buffer_release) struct mig_buffer waivers = MIG_BUFFER_INIT(NODE_SQL_SIZE);
     char sql[NODE_SQL_SIZE], id[NODE_NUMBER_SIZE], after[NODE_NUMBER_SIZE], limit[NODE_NUMBER_SIZE];
     char kinds[NODE_SQL_SIZE];
     const char *const params[] = {
@@ -263,22 +236,15 @@ int mig_node_letters(struct mig_node *node, const struct mig_letter_filter *filt
         kinds,
         filter->run,
     };
-    int result = mig_buffer_print(&waivers, err,
-                                  "LEFT JOIN xmtp_migrate.waivers w ON w.kind = l.source_table AND"
-                                  " w.sequence_id = l.sequence_id AND w.rejected_for = l.reason AND"
-                                  " w.held = ");
+    int result;
 
-    if (result == MIG_OK)
-        result = print_held(&waivers, err);
-    if (result == MIG_OK)
-        result = mig_buffer_append(&waivers, "", 1, err);
-    if (result != MIG_OK)
-        return result;
     list_kinds(kinds, sizeof kinds);
     snprintf(sql, sizeof sql, letters_sql,
              node->has_books ? "w.reason, w.who, " UTC_TEXT("w.waived_at AT TIME ZONE 'UTC'")
                              : "NULL, NULL, NULL",
-             node->has_books ? (const char *) waivers.data : "",
+             node->has_books ? "LEFT JOIN xmtp_migrate.waivers w ON w.kind = l.source_table AND"
+                               " w.sequence_id = l.sequence_id AND w.rejected_for = l.reason"
+                             : "",
              node->has_books ? "EXISTS (SELECT FROM xmtp_migrate.rejected r WHERE r.run = $8 AND"
                                " r.kind = l.source_table AND r.sequence_id = l.sequence_id AND"
                                " r.reason = l.reason)"
@@ -293,7 +259,7 @@ int mig_node_letters(struct mig_node *node, const struct mig_letter_filter *filt
         letters.count++;
         result = take_letter(node, &answer, row, &letters.items[row], err);
     }
-    if (result != MIG_OK)
+    if (result != MIG_OK || (result = node_drop_waivers(node, &letters, err)) != MIG_OK)
         return result;
     *ret_letters = letters;
     letters = (struct mig_dead_letters){0};
@@ -316,37 +282,4 @@ int mig_node_letter_payload(struct mig_node *node, enum mig_kind kind, int64_t i
         return result;
     *ret_found = answer.rows == 1;
     return answer.rows == 1 ? mig_pg_bytea(&answer, 0, 0, arena, ret_payload, err) : MIG_OK;
-}
-
-int mig_node_waive(struct mig_node *node, enum mig_kind kind, int64_t id, const char *reason,
-                   const char *who, struct mig_error *err)
-{
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    mig_cleanup(mig_buffer_release) struct mig_buffer sql = MIG_BUFFER_INIT(NODE_SQL_SIZE);
-    char number[NODE_NUMBER_SIZE];
-    int result = node->has_books ? MIG_OK : mig_node_claim(node, err);
-
-    if (result != MIG_OK ||
-        (result = mig_buffer_print(&sql, err,
-                                   "INSERT INTO xmtp_migrate.waivers (kind, sequence_id,"
-                                   " rejected_for, reason, who, held) SELECT source_table,"
-                                   " sequence_id, l.reason, $3, $4, ")) != MIG_OK ||
-        (result = print_held(&sql, err)) != MIG_OK ||
-        (result = mig_buffer_print(
-             &sql, err,
-             " FROM migration_dead_letter_box l WHERE source_table = $1 AND sequence_id = $2"
-             " ON CONFLICT (kind, sequence_id, rejected_for) DO UPDATE SET reason ="
-             " excluded.reason, who = excluded.who, waived_at = now(), held = excluded.held%c",
-             '\0')) != MIG_OK)
-        return result;
-    result = mig_pg_query(
-        node->pg, (const char *) sql.data,
-        (const char *const[]){mig_kind_info(kind)->name, node_number(id, number), reason, who}, 4,
-        &answer, err);
-
-    if (result != MIG_OK || answer.affected == 1)
-        return result;
-    mig_fail(err, MIG_E_USAGE, "node '%s' has no dead letter for %s %" PRId64, node->entry->name,
-             mig_kind_info(kind)->name, id);
-    return mig_hint(err, "xmtp-migrate rejected list shows them");
 }

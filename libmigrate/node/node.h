@@ -181,7 +181,8 @@ int mig_node_letter_payload(struct mig_node *node, enum mig_kind kind, int64_t i
                             struct mig_arena *arena, bool *ret_found, struct mig_bytes *ret_payload,
                             struct mig_error *err);
 
-/* Waives one letter as it stands now, with a reason and by whom; stored with the time.
+/* Waives one letter as it stands now, a conflict with what the node holds now, with a reason and by
+ * whom; stored with the time.
  * Errors: MIG_E_USAGE when there is no such letter. */
 int mig_node_waive(struct mig_node *node, enum mig_kind kind, int64_t id, const char *reason,
                    const char *who, struct mig_error *err);

@@ -67,6 +67,11 @@ int node_forget_letter(struct mig_node *node, const struct mig_dead_letter *lett
 int node_store_letters(struct mig_node *node, const struct mig_part *part, const bool *conflicts,
                        struct mig_error *err);
 
+/* waivers.c: takes from a page of letters, in order, the waivers that were given for other bytes
+ * than the node holds by now. */
+int node_drop_waivers(struct mig_node *node, struct mig_dead_letters *letters,
+                      struct mig_error *err);
+
 /* books.c */
 int node_book_part(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
                    const bool *conflicts, const struct mig_part_digests *digests,

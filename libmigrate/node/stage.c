@@ -73,12 +73,28 @@ static int copy_to_stage(struct mig_node *node, const struct mig_part *part, uin
 
 /* ---- rows that the node has already ------------------------------------------------------- */
 
-/* What the node holds under an id of ours. A row without a blob is half a row: the other half is
- * put in if the first is right. */
-struct held {
-    struct mig_buffer ids, half; /* array literals: all held ids; those that lack the blob */
-    uint64_t same, halves, conflicts;
+struct id_list {
+    struct mig_buffer text; /* an array literal, once ended */
+    uint64_t count;
 };
+
+/* What the node holds under an id of ours. A row may be half there, meta without blob or blob
+ * without meta: the other half is put in if the first is right. */
+struct held {
+    struct id_list all, bare_meta, bare_blobs;
+    uint64_t conflicts;
+};
+#define HELD_INIT                                                                                  \
+    ((struct held){.all.text = MIG_BUFFER_INIT(NODE_TEXT_LIMIT),                                   \
+                   .bare_meta.text = MIG_BUFFER_INIT(NODE_TEXT_LIMIT),                             \
+                   .bare_blobs.text = MIG_BUFFER_INIT(NODE_TEXT_LIMIT)})
+
+static void held_release(struct held *held)
+{
+    mig_buffer_release(&held->all.text);
+    mig_buffer_release(&held->bare_meta.text);
+    mig_buffer_release(&held->bare_blobs.text);
+}
 
 size_t node_row_of(const struct mig_part *part, int64_t id)
 {
@@ -95,9 +111,20 @@ size_t node_row_of(const struct mig_part *part, int64_t id)
     return low < part->row_count && part->envelopes[low].sequence_id == id ? low : part->row_count;
 }
 
-static int add_id(struct mig_buffer *list, int64_t id, struct mig_error *err)
+static int add_id(struct id_list *list, int64_t id, struct mig_error *err)
 {
-    return mig_buffer_print(list, err, "%s%" PRId64, list->size ? "," : "{", id);
+    return mig_buffer_print(&list->text, err, "%s%" PRId64, list->count++ ? "," : "{", id);
+}
+
+static int end_lists(struct held *held, struct mig_error *err)
+{
+    struct id_list *const lists[] = {&held->all, &held->bare_meta, &held->bare_blobs};
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < mig_count_of(lists) && result == MIG_OK; i++)
+        if (lists[i]->count > 0)
+            result = mig_buffer_append(&lists[i]->text, "}", 2, err);
+    return result;
 }
 
 static int sort_held(struct mig_node *node, const struct mig_part *part,
@@ -109,18 +136,15 @@ static int sort_held(struct mig_node *node, const struct mig_part *part,
 
     for (int row = 0; row < answer->rows && result == MIG_OK; row++) {
         const int64_t id = mig_pg_int64(answer, row, 0);
-        const bool same = mig_pg_bool(answer, row, 1), has_blob = mig_pg_bool(answer, row, 2);
+        const bool same = mig_pg_bool(answer, row, 1), has_meta = mig_pg_bool(answer, row, 2),
+                   has_blob = mig_pg_bool(answer, row, 3);
 
-        result = add_id(&held->ids, id, err);
+        result = add_id(&held->all, id, err);
         if (!same) {
             conflicts[node_row_of(part, id)] = true;
             first = held->conflicts++ == 0 || id < first ? id : first;
-        } else if (has_blob) {
-            held->same++;
-        } else {
-            held->halves++;
-            if (result == MIG_OK)
-                result = add_id(&held->half, id, err);
+        } else if (result == MIG_OK && !(has_meta && has_blob)) {
+            result = add_id(has_meta ? &held->bare_meta : &held->bare_blobs, id, err);
         }
     }
     if (held->conflicts > 0)
@@ -130,11 +154,7 @@ static int sort_held(struct mig_node *node, const struct mig_part *part,
                 ": kept as they are, see xmtp-migrate rejected list",
                 node->entry->name, held->conflicts, mig_kind_info(node_kind_of(part->table))->name,
                 first);
-    if (result == MIG_OK && held->ids.size > 0)
-        result = mig_buffer_append(&held->ids, "}", 2, err);
-    if (result == MIG_OK && held->half.size > 0)
-        result = mig_buffer_append(&held->half, "}", 2, err);
-    return result;
+    return result == MIG_OK ? end_lists(held, err) : result;
 }
 
 static int find_held(struct mig_node *node, uint32_t originator, struct mig_pg_result *ret_answer,
@@ -144,11 +164,15 @@ static int find_held(struct mig_node *node, uint32_t originator, struct mig_pg_r
     int result;
 
     /* Most parts meet nothing: ask for one row of their range before comparing each. */
-    snprintf(sql, sizeof sql,
-             "SELECT EXISTS (SELECT FROM gateway_envelopes_meta WHERE originator_node_id = %" PRIu32
-             " AND originator_sequence_id BETWEEN (SELECT min(seq) FROM mig_stage) AND"
-             " (SELECT max(seq) FROM mig_stage))",
-             originator);
+    snprintf(
+        sql, sizeof sql,
+        "WITH ids AS (SELECT min(seq) AS first, max(seq) AS last FROM mig_stage)"
+        " SELECT EXISTS (SELECT FROM gateway_envelopes_meta WHERE originator_node_id = %" PRIu32
+        " AND originator_sequence_id BETWEEN (SELECT first FROM ids) AND"
+        " (SELECT last FROM ids)) OR EXISTS (SELECT FROM gateway_envelopes_blob"
+        " WHERE originator_node_id = %" PRIu32 " AND originator_sequence_id BETWEEN"
+        " (SELECT first FROM ids) AND (SELECT last FROM ids))",
+        originator, originator);
     result = mig_pg_query(node->pg, sql, NULL, 0, ret_answer, err);
     if (result != MIG_OK || !mig_pg_bool(ret_answer, 0, 0)) {
         ret_answer->rows = 0;
@@ -161,48 +185,26 @@ static int find_held(struct mig_node *node, uint32_t originator, struct mig_pg_r
     if (result != MIG_OK)
         return result;
     snprintf(sql, sizeof sql,
-             "SELECT s.seq, m.topic = s.topic AND m.expiry = s.expiry AND"
+             "SELECT s.seq, coalesce(m.topic = s.topic AND m.expiry = s.expiry, true) AND"
              " coalesce(b.originator_envelope = s.envelope, true),"
-             " b.originator_sequence_id IS NOT NULL FROM mig_stage s JOIN gateway_envelopes_meta m"
-             " ON m.originator_node_id = %" PRIu32 " AND m.originator_sequence_id = s.seq LEFT JOIN"
-             " gateway_envelopes_blob b ON b.originator_node_id = %" PRIu32
-             " AND b.originator_sequence_id = s.seq",
+             " m.originator_sequence_id IS NOT NULL, b.originator_sequence_id IS NOT NULL"
+             " FROM mig_stage s LEFT JOIN gateway_envelopes_meta m ON m.originator_node_id ="
+             " %" PRIu32 " AND m.originator_sequence_id = s.seq LEFT JOIN gateway_envelopes_blob b"
+             " ON b.originator_node_id = %" PRIu32 " AND b.originator_sequence_id = s.seq WHERE"
+             " m.originator_sequence_id IS NOT NULL OR b.originator_sequence_id IS NOT NULL",
              originator, originator);
     return mig_pg_query(node->pg, sql, NULL, 0, ret_answer, err);
-}
-
-static int complete_halves(struct mig_node *node, uint32_t originator, const struct held *held,
-                           struct mig_error *err)
-{
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    const char *const params[] = {(const char *) held->half.data};
-    char sql[NODE_SQL_SIZE];
-
-    if (held->halves == 0)
-        return MIG_OK;
-    snprintf(sql, sizeof sql,
-             "INSERT INTO gateway_envelopes_blob (originator_node_id, originator_sequence_id,"
-             " originator_envelope) SELECT %" PRIu32
-             ", seq, envelope FROM mig_stage WHERE seq = ANY ($1::bigint[])",
-             originator);
-    return mig_pg_query(node->pg, sql, params, 1, &answer, err);
 }
 
 static int unstage_held(struct mig_node *node, const struct held *held, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    const char *const params[] = {(const char *) held->ids.data};
+    const char *const params[] = {(const char *) held->all.text.data};
 
-    if (held->ids.size == 0)
+    if (held->all.count == 0)
         return MIG_OK;
     return mig_pg_query(node->pg, "DELETE FROM mig_stage WHERE seq = ANY ($1::bigint[])", params, 1,
                         &answer, err);
-}
-
-static void held_release(struct held *held)
-{
-    mig_buffer_release(&held->ids);
-    mig_buffer_release(&held->half);
 }
 
 /* ---- rows that it lacks ------------------------------------------------------------------- */
@@ -228,39 +230,65 @@ static int find_payer(struct mig_node *node, const char *address, struct mig_err
     return MIG_OK;
 }
 
-static int insert_into(struct mig_node *node, const char *sql, uint64_t expected,
+/* Of what is staged, the rows that ids names; all with NULL. */
+static int insert_into(struct mig_node *node, const char *sql, const char *ids, uint64_t expected,
                        struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    int result = mig_pg_query(node->pg, sql, NULL, 0, &answer, err);
+    int result = expected > 0 ? mig_pg_query(node->pg, sql, &ids, 1, &answer, err) : MIG_OK;
 
-    if (result == MIG_OK && (uint64_t) answer.affected != expected)
+    if (result == MIG_OK && expected > 0 && (uint64_t) answer.affected != expected)
         result = mig_fail(err, MIG_E_CORRUPT,
                           "node '%s': %" PRId64 " rows were stored of %" PRIu64 " staged",
                           node->entry->name, answer.affected, expected);
     return result;
 }
 
-static int insert_missing(struct mig_node *node, uint32_t originator, uint64_t expected,
-                          struct mig_error *err)
+static int insert_meta(struct mig_node *node, uint32_t originator, const char *ids,
+                       uint64_t expected, struct mig_error *err)
 {
     char sql[NODE_SQL_SIZE];
-    int result;
 
-    if (expected == 0)
-        return MIG_OK;
     snprintf(sql, sizeof sql,
              "INSERT INTO gateway_envelopes_meta (gateway_time, originator_node_id,"
              " originator_sequence_id, topic, payer_id, expiry) SELECT gateway_time, %" PRIu32
-             ", seq, topic, %" PRId32 ", expiry FROM mig_stage",
+             ", seq, topic, %" PRId32 ", expiry FROM mig_stage"
+             " WHERE $1::bigint[] IS NULL OR seq = ANY ($1)",
              originator, node->payer_id);
-    if ((result = insert_into(node, sql, expected, err)) != MIG_OK)
-        return result;
+    return insert_into(node, sql, ids, expected, err);
+}
+
+static int insert_blobs(struct mig_node *node, uint32_t originator, const char *ids,
+                        uint64_t expected, struct mig_error *err)
+{
+    char sql[NODE_SQL_SIZE];
+
     snprintf(sql, sizeof sql,
              "INSERT INTO gateway_envelopes_blob (originator_node_id, originator_sequence_id,"
-             " originator_envelope) SELECT %" PRIu32 ", seq, envelope FROM mig_stage",
+             " originator_envelope) SELECT %" PRIu32 ", seq, envelope FROM mig_stage"
+             " WHERE $1::bigint[] IS NULL OR seq = ANY ($1)",
              originator);
-    return insert_into(node, sql, expected, err);
+    return insert_into(node, sql, ids, expected, err);
+}
+
+static int complete_halves(struct mig_node *node, uint32_t originator, const struct held *held,
+                           struct mig_error *err)
+{
+    const struct id_list *lack_blob = &held->bare_meta, *lack_meta = &held->bare_blobs;
+    int result =
+        insert_blobs(node, originator, (const char *) lack_blob->text.data, lack_blob->count, err);
+
+    return result == MIG_OK ? insert_meta(node, originator, (const char *) lack_meta->text.data,
+                                          lack_meta->count, err)
+                            : result;
+}
+
+static int insert_missing(struct mig_node *node, uint32_t originator, uint64_t count,
+                          struct mig_error *err)
+{
+    int result = insert_meta(node, originator, NULL, count, err);
+
+    return result == MIG_OK ? insert_blobs(node, originator, NULL, count, err) : result;
 }
 
 static int count_usage(struct mig_node *node, uint32_t originator, struct mig_error *err)
@@ -304,11 +332,10 @@ int node_store_envelopes(struct mig_node *node, const struct mig_part *part, boo
                          struct mig_load_result *result_counts, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    mig_cleanup(held_release) struct held held = {.ids = MIG_BUFFER_INIT(NODE_TEXT_LIMIT),
-                                                  .half = MIG_BUFFER_INIT(NODE_TEXT_LIMIT)};
+    mig_cleanup(held_release) struct held held = HELD_INIT;
     const enum mig_kind kind = node_kind_of(part->table);
     uint32_t originator;
-    uint64_t staged;
+    uint64_t staged, halves;
     int result;
 
     if (kind == MIG_KIND_COUNT)
@@ -319,15 +346,15 @@ int node_store_envelopes(struct mig_node *node, const struct mig_part *part, boo
     if ((result = find_held(node, originator, &answer, err)) != MIG_OK ||
         (result = sort_held(node, part, &answer, conflicts, &held, err)) != MIG_OK ||
         (result = raise_clock(node, originator, err)) != MIG_OK ||
+        (result = find_payer(node, node->payer, err)) != MIG_OK ||
         (result = complete_halves(node, originator, &held, err)) != MIG_OK ||
         (result = unstage_held(node, &held, err)) != MIG_OK ||
-        (result = find_payer(node, node->payer, err)) != MIG_OK ||
-        (result = insert_missing(node, originator, staged - (uint64_t) answer.rows, err)) !=
-            MIG_OK ||
+        (result = insert_missing(node, originator, staged - held.all.count, err)) != MIG_OK ||
         (result = count_usage(node, originator, err)) != MIG_OK)
         return result;
-    result_counts->loaded = staged - (uint64_t) answer.rows + held.halves;
-    result_counts->already_there = held.same;
+    halves = held.bare_meta.count + held.bare_blobs.count;
+    result_counts->loaded = staged - held.all.count + halves;
+    result_counts->already_there = held.all.count - halves - held.conflicts;
     result_counts->conflicts = held.conflicts;
     return MIG_OK;
 }

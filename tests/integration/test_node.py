@@ -82,6 +82,20 @@ def test_a_leaf_that_the_nodes_pruner_dropped_is_made_again(world):
     assert digest_of_node(world.alpha) == digest_of_node(world.beta)
 
 
+@pytest.mark.parametrize("parent", [META, BLOB])
+def test_a_leaf_that_is_detached_is_named(world, parent):
+    add_message(world.v3, "one")
+    psql(world.beta, f"""
+        SELECT ensure_gateway_parts_v3(10, 1);
+        ALTER TABLE {parent}_o10 DETACH PARTITION {parent}_o10_s0_1000000""")
+    ran = world.run(status=1)
+    assert f"'beta': the table {parent}_o10_s0_1000000 is there, but is no partition" in ran.err
+    assert "ATTACH PARTITION" in ran.err
+    psql(world.beta, f"ALTER TABLE {parent}_o10 ATTACH PARTITION {parent}_o10_s0_1000000"
+                     " FOR VALUES FROM (0) TO (1000000)")
+    world.run()
+
+
 def test_leaves_may_vanish_while_a_run_is_at_work(world):
     """A pruner that drops every empty leaf at every moment delays a run, it does not break it."""
     for band in range(12):
@@ -184,6 +198,36 @@ def test_a_row_with_a_wrong_half_is_not_completed(world):
     psql(world.alpha, f"DELETE FROM {BLOB}; UPDATE {META} SET topic = '\\x00aa'")
     world.run("--new-run", status=4)
     assert count(world.alpha, BLOB, row(10, id)) == 0
+
+
+def lose_meta(dsn, ids):
+    """As somebody leaves it who works with the node's constraints off."""
+    psql(dsn, f"""SET session_replication_role = replica;
+        DELETE FROM {META} WHERE originator_node_id = 10
+        AND originator_sequence_id IN ({", ".join(map(str, ids))})""")
+
+
+def test_a_blob_without_its_meta_row_is_completed_when_it_is_right(world):
+    ids = [add_message(world.v3, f"message {i}") for i in range(4)]
+    world.run()
+    digest = digest_of_node(world.beta)
+    lose_meta(world.beta, ids[1:3])
+    psql(world.beta, "DELETE FROM gateway_envelopes_latest")
+    account = world.run("--new-run")
+    assert account["kinds"]["group_messages"]["nodes"]["beta"] == {"loaded": 2, "already_there": 2}
+    assert digest_of_node(world.beta).split() == digest.split()
+    world.parity(0)
+
+
+def test_a_blob_of_other_bytes_without_its_meta_row_is_a_conflict(world):
+    id = add_message(world.v3, "one")
+    world.run()
+    lose_meta(world.beta, [id])
+    psql(world.beta, f"UPDATE {BLOB} SET originator_envelope = '{FORGED}'")
+    assert world.run("--new-run", status=4)["rejects"] == {"conflict": 1}
+    assert count(world.beta, META) == 0 and count(world.beta, BLOB) == 1
+    world.migrate("rejected", "waive", "group_messages", id, "--reason", "known")
+    world.status(0)
 
 
 # ---- two at once --------------------------------------------------------------------------------
