@@ -252,7 +252,8 @@ static int open_stream(struct mig_bundle_reader *reader, bool trust_later, struc
     return result == MIG_OK ? bundle_open_tar(fd, &reader->state, err) : result;
 }
 
-static int verify(struct mig_bundle_reader *reader, struct mig_error *err)
+static int verify(struct mig_bundle_reader *reader, mig_bundle_judge_fn *judge,
+                  struct mig_error *err)
 {
     int result = MIG_OK;
 
@@ -260,6 +261,8 @@ static int verify(struct mig_bundle_reader *reader, struct mig_error *err)
         mig_cleanup(mig_part_free) struct mig_part *part = NULL;
 
         result = next_part(reader, &part, err);
+        if (result == MIG_OK && part && judge)
+            result = judge(&reader->facts, part, err);
     }
     if (result == MIG_OK)
         result = reader->input->rewind(reader->state, err);
@@ -270,8 +273,8 @@ static int verify(struct mig_bundle_reader *reader, struct mig_error *err)
     return read_header(reader, err);
 }
 
-int mig_bundle_open(const char *path, bool trust_later, struct mig_bundle_reader **ret_reader,
-                    struct mig_error *err)
+static int open_bundle(const char *path, bool trust_later, mig_bundle_judge_fn *judge,
+                       struct mig_bundle_reader **ret_reader, struct mig_error *err)
 {
     mig_cleanup(mig_bundle_reader_free) struct mig_bundle_reader *reader =
         calloc(1, sizeof *reader);
@@ -288,13 +291,25 @@ int mig_bundle_open(const char *path, bool trust_later, struct mig_bundle_reader
     if (result == MIG_OK)
         result = read_header(reader, err);
     if (result == MIG_OK && reader->input->rewind)
-        result = verify(reader, err);
+        result = verify(reader, judge, err);
     if (result != MIG_OK) {
         mig_error_within(err, "bundle '%s'", path);
         return result;
     }
     *ret_reader = mig_take(reader);
     return MIG_OK;
+}
+
+int mig_bundle_open(const char *path, bool trust_later, struct mig_bundle_reader **ret_reader,
+                    struct mig_error *err)
+{
+    return open_bundle(path, trust_later, NULL, ret_reader, err);
+}
+
+int mig_bundle_open_judged(const char *path, mig_bundle_judge_fn *judge,
+                           struct mig_bundle_reader **ret_reader, struct mig_error *err)
+{
+    return open_bundle(path, false, judge, ret_reader, err);
 }
 
 int mig_bundle_next(struct mig_bundle_reader *reader, struct mig_part **ret_part,

@@ -6,8 +6,7 @@
 #include <string.h>
 
 /* SQL for a digest of what the node holds in the place of letter l, if that is a conflict, else
- * ''. Each piece is of one length, so that no two states of a
- * row can look alike. */
+ * ''. Each piece is of one length, so that no two states of a row can look alike. */
 static int print_held(struct mig_buffer *sql, struct mig_error *err)
 {
     int result = mig_buffer_print(

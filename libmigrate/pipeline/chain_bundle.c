@@ -191,6 +191,27 @@ static int compare_next(struct mig_bundle_reader *reader, const struct mig_chain
     }
 }
 
+/* A finished bundle of the run, or NULL. */
+static struct mig_bundle_reader *open_written(const char *out, const struct mig_run *run)
+{
+    mig_cleanup(mig_bundle_reader_free) struct mig_bundle_reader *reader = NULL;
+
+    if (access(out, F_OK) != 0 || mig_bundle_open(out, false, &reader, NULL) != MIG_OK ||
+        strcmp(mig_bundle_facts(reader)->run, run->facts.run) != 0)
+        return NULL;
+    return mig_take(reader);
+}
+
+/* What could not be written in the end is refused before any row is moved. */
+int pipeline_check_chain_out(const char *out, const struct mig_run *run, struct mig_error *err)
+{
+    mig_cleanup(mig_bundle_reader_free) struct mig_bundle_reader *reader = open_written(out, run);
+    mig_cleanup(mig_bundle_writer_free) struct mig_bundle_writer *writer = NULL;
+
+    return reader || access(out, F_OK) != 0 ? MIG_OK
+                                            : mig_bundle_create(out, &run->facts, &writer, err);
+}
+
 /* A run that was stopped between its bundle and its end, or that is taken up for one more node,
  * finds its bundle written. Held against the books it is as good as a new one. What is there and
  * something else is for mig_bundle_create() to refuse or, if it was never finished, to replace. */
@@ -198,13 +219,12 @@ static int find_written(const char *out, const struct mig_run *run,
                         const struct mig_chain_part *parts, size_t count, bool *ret_written,
                         struct mig_error *err)
 {
-    mig_cleanup(mig_bundle_reader_free) struct mig_bundle_reader *reader = NULL;
+    mig_cleanup(mig_bundle_reader_free) struct mig_bundle_reader *reader = open_written(out, run);
     bool same = true;
     int result = MIG_OK;
 
     *ret_written = false;
-    if (access(out, F_OK) != 0 || mig_bundle_open(out, false, &reader, NULL) != MIG_OK ||
-        strcmp(mig_bundle_facts(reader)->run, run->facts.run) != 0)
+    if (!reader)
         return MIG_OK;
     for (size_t i = 0; i <= count && same && result == MIG_OK; i++)
         result = compare_next(reader, i < count ? &parts[i] : NULL, &same, err);

@@ -36,9 +36,10 @@ static int look_at_node(struct mig_node *node, struct known *known, size_t index
         known->complete = known->complete && run.finished;
         return MIG_OK;
     }
-    /* Begun on some nodes and stopped before the others: nothing was loaded, so it is the newer. */
-    if (!known->run.finished && !run.finished && known->run.has_parts != run.has_parts) {
-        if (!run.has_parts)
+    /* Begun on some nodes and stopped before the others: nothing was loaded, so it is the newer.
+     * Where that is so of both, either will do. */
+    if (!known->run.finished && !run.finished && !(known->run.has_parts && run.has_parts)) {
+        if (known->run.has_parts)
             known->run = run;
         return MIG_OK;
     }
@@ -126,8 +127,6 @@ int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_ru
                                         hooks, &run.facts, err)) == MIG_OK) {
         result = settle_all(source, &run, err);
     }
-    for (size_t i = 0; i < nodes->count && result == MIG_OK; i++)
-        result = mig_node_run_begin(nodes->items[i], &run, err);
     if (result == MIG_OK)
         *ret_run = run;
     return result;

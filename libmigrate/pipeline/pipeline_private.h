@@ -52,6 +52,9 @@ struct flow_options {
     uint64_t total_rows; /* estimate, 0 when unknown */
 };
 
+/* Refuses a bundle of envelopes that others signed than it says. */
+int bundle_parts_judge(const struct mig_bundle_facts *facts, const struct mig_part *part,
+                       struct mig_error *err);
 /* Such a function for a bundle of envelopes; context is its reader. */
 int bundle_parts_next(void *context, struct mig_part **ret_part, struct mig_error *err);
 
@@ -92,12 +95,16 @@ void read_ahead_close(struct read_ahead **reader);
 
 /* ---- parts of a run ------------------------------------------------------------------------ */
 
-/* Which run to work on: the nodes' unfinished one, or a new one, settled and begun on every node.
- */
+/* Which run to work on: the nodes' unfinished one, or a new one, settled. It is yet to be begun on
+ * every node. */
 int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
                         const struct pipeline_keys *keys, struct mig_source *source,
                         struct mig_nodes *nodes, const struct mig_hooks *hooks,
                         struct mig_run *ret_run, struct mig_error *err);
+
+/* Whether such a bundle could be written to out, or is there already.
+ * Errors: as mig_bundle_create(). */
+int pipeline_check_chain_out(const char *out, const struct mig_run *run, struct mig_error *err);
 
 /* Writes the chain-bound envelopes of the run as a bundle, read once more from the source and held
  * against what the first node's books say. *ret_there is false when there are none, and no bundle.

@@ -253,6 +253,15 @@ static int choose_chain_out(struct run_job *job, const struct mig_run_options *o
     return MIG_OK;
 }
 
+static int begin_everywhere(struct run_job *job, struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < job->nodes.count && result == MIG_OK; i++)
+        result = mig_node_run_begin(job->nodes.items[i], &job->run, err);
+    return result;
+}
+
 int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
                      const struct mig_hooks *hooks, const struct mig_stop *stop,
                      struct mig_account **ret_account, struct mig_error *err)
@@ -270,6 +279,8 @@ int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_o
         (result = pipeline_choose_run(manifest, options, &job.keys, job.source, &job.nodes, hooks,
                                       &job.run, err)) != MIG_OK ||
         (result = choose_chain_out(&job, options, err)) != MIG_OK ||
+        (result = pipeline_check_chain_out(job.chain_out, &job.run, err)) != MIG_OK ||
+        (result = begin_everywhere(&job, err)) != MIG_OK ||
         (result = mig_transform_open(manifest, job.run.facts.as_of_ns, job.keys.payer,
                                      job.keys.originator, &job.transform, err)) != MIG_OK ||
         (result = move_rows(&job, err)) != MIG_OK)

@@ -248,7 +248,7 @@ int mig_pipeline_load(const struct mig_manifest *manifest, const char *in, const
 
     if ((result = mig_manifest_signers(manifest, hooks, &keys.payer, &keys.originator, err)) !=
             MIG_OK ||
-        (result = mig_bundle_open(in, false, &reader, err)) != MIG_OK)
+        (result = mig_bundle_open_judged(in, bundle_parts_judge, &reader, err)) != MIG_OK)
         return result;
     run.facts = *mig_bundle_facts(reader);
     survey(reader, &run, &options.total_rows);

@@ -1,6 +1,8 @@
 """Runs one after another, and runs that are taken up: whose rows an account speaks of."""
 
 import datetime
+import hashlib
+import re
 import shutil
 import time
 
@@ -280,3 +282,64 @@ def test_a_waiver_of_one_conflict_covers_no_other_in_its_place(world):
         assert world.status(4)["kinds"]["group_messages"]["waived"] == 0
         waive(world, "group_messages", id)
         world.status(0)
+
+
+def begin_one_more(dsn, run):
+    """As an operator leaves it who was stopped before the first part."""
+    psql(dsn, f"""
+        INSERT INTO {RUNS} (run, network, as_of_ns, profile, policy_digest, payer, originator, bounds)
+        SELECT repeat('{run}', 32), network, as_of_ns, profile, policy_digest, payer, originator,
+            bounds FROM {RUNS} ORDER BY started_at LIMIT 1""")
+
+
+def test_two_runs_that_were_only_begun_are_no_obstacle(world):
+    add_message(world.v3, "a message")
+    world.run()
+    begin_one_more(world.alpha, "a")
+    begin_one_more(world.beta, "b")
+    assert world.run()["run"] in ("a" * 32, "b" * 32)
+    world.status(0)
+
+
+def test_a_place_for_the_chains_bundle_is_looked_at_before_rows_move(world, tmp_path):
+    world.seed(300)
+    out = tmp_path / "chain"
+    first = world.run("--chain-out", out)
+    id = add_message(world.v3, "one more")
+    ran = world.run("--chain-out", out, status=2)
+    assert f"bundle '{out}' exists" in ran.err
+    assert count(world.alpha, META, f"originator_node_id = 10 AND originator_sequence_id = {id}") == 0
+    assert world.status()["run"] == first["run"]
+    other = tmp_path / "photos"
+    other.mkdir()
+    (other / "cat.jpg").write_text("meow")
+    assert "cat.jpg" in world.run("--chain-out", other, status=2).err
+    world.run("--chain-out", tmp_path / "chain2.tar")
+    assert "exists" in world.run("--chain-out", tmp_path / "chain2.tar", status=2).err
+
+
+def reseal(path, change):
+    """Changes a header or an index and makes its last line right again."""
+    body, _, _ = path.read_bytes().rpartition(b'"sha256":"')
+    body = change(body)
+    path.write_bytes(body + b'"sha256":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n')
+
+
+@pytest.mark.parametrize("forged", ["payer", "originator"])
+def test_a_bundle_signed_by_others_than_it_says_is_refused(world, tmp_path, forged):
+    add_message(world.v3, "a message")
+    world.stage("export", "--out", tmp_path / "rows")
+    key = world.manifest.parent / f"{forged}.key"
+    ours = key.read_text()
+    world.stage("transform", "--in", tmp_path / "rows", "--out", tmp_path / "true")
+    key.write_text("33" * 32)
+    world.stage("transform", "--in", tmp_path / "rows", "--out", tmp_path / "false")
+    key.write_text(ours)
+    address = re.compile(f'"{forged}":"(0x[0-9a-fA-F]+)"'.encode())
+    true = address.search((tmp_path / "true" / "header.json").read_bytes()).group(0)
+    for name in ("header.json", "index.json"):
+        reseal(tmp_path / "false" / name, lambda body: address.sub(true, body))
+    ran = world.stage("load", "--in", tmp_path / "false", status=1)
+    assert f"signed by {forged} 0x" in ran.err and "xmtp-transform" in ran.err
+    assert world.untouched()
+    world.stage("load", "--in", tmp_path / "true")
