@@ -61,14 +61,17 @@ static void count_outcome(struct mig_parity_sums *sums, const struct parity_pair
     sums->altered += altered;
 }
 
-static int collect_pair(struct parity_check *check, size_t node, enum mig_kind kind, bool settled,
-                        const struct parity_pair *pair, struct mig_error *err)
+static int collect_pair(struct parity_check *check, size_t node, enum mig_kind kind,
+                        const struct parity_segment *segment, const struct parity_pair *pair,
+                        struct mig_error *err)
 {
     const int64_t id = pair->planned ? pair->planned->sequence_id : pair->held->sequence_id;
     bool came = false;
     int result = MIG_OK;
 
-    if (pair->outcome == PARITY_EXTRA && !pair->planned && !settled)
+    if (!pair->planned && segment->judged && check->node_count > 1)
+        result = parity_sourceless_add(&check->sourceless, node, pair, err);
+    if (result == MIG_OK && pair->outcome == PARITY_EXTRA && !pair->planned && !segment->settled)
         result = came_meanwhile(check, kind, id, &came, err);
     if (result != MIG_OK || came)
         return result;
@@ -99,11 +102,26 @@ static int judge_pairs(struct parity_check *check, size_t node, enum mig_kind ki
     int result = mig_pool_run(check->pool, count, PAIRS_PER_SHARE, judge_share, &judging, err);
 
     for (size_t i = 0; i < count && result == MIG_OK; i++)
-        result = collect_pair(check, node, kind, segment->settled, &check->pairs[i], err);
+        result = collect_pair(check, node, kind, segment, &check->pairs[i], err);
     for (unsigned i = 0; i < mig_pool_threads(check->pool); i++)
         mig_arena_release(&check->notes[i]);
     return result;
 }
+
+static int check_node(struct parity_check *check, size_t at, enum mig_kind kind,
+                      const struct parity_segment *segment, int64_t up_to, struct mig_error *err)
+{
+    struct parity_node *node = &check->nodes[at];
+    int result = make_room(
+        check, node->plan.count - node->plan.next + node->batch->count - node->batch->next, err);
+
+    if (result != MIG_OK)
+        return result;
+    return judge_pairs(check, at, kind, segment,
+                       parity_pair_up(&node->plan, node->batch, up_to, check->pairs), err);
+}
+
+/* ---- one part against all nodes ------------------------------------------------------------- */
 
 static int next_batch(struct parity_node *node, struct mig_error *err)
 {
@@ -116,31 +134,42 @@ static int next_batch(struct parity_node *node, struct mig_error *err)
     return result;
 }
 
-static int check_node(struct parity_check *check, size_t at, enum mig_kind kind,
-                      const struct parity_segment *segment, const struct mig_part *part,
-                      struct mig_error *err)
+/* Lowers *up_to to the id up to which the batches of all nodes tell all. */
+static int read_on(struct parity_check *check, int64_t *up_to, struct mig_error *err)
 {
-    struct parity_node *node = &check->nodes[at];
-    struct parity_plan plan = {part->envelopes, check->known, part->row_count, 0};
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < check->node_count && result == MIG_OK; i++) {
+        struct parity_node *node = &check->nodes[i];
+
+        if (!node->batch || (node->batch->next == node->batch->count && !node->batch->ended))
+            result = next_batch(node, err);
+        if (result == MIG_OK && parity_batch_reach(node->batch) < *up_to)
+            *up_to = parity_batch_reach(node->batch);
+    }
+    return result;
+}
+
+/* The nodes go on side by side, so that what one holds can be missed at another. */
+static int check_nodes(struct parity_check *check, enum mig_kind kind,
+                       const struct parity_segment *segment, const struct mig_part *part,
+                       struct mig_error *err)
+{
     int64_t up_to;
     int result;
 
+    for (size_t i = 0; i < check->node_count; i++)
+        check->nodes[i].plan =
+            (struct parity_plan){part->envelopes, check->known, part->row_count, 0};
     do {
-        const struct parity_batch *batch = node->batch;
-
-        if ((!batch || (batch->next == batch->count && !batch->ended)) &&
-            (result = next_batch(node, err)) != MIG_OK)
-            return result;
-        up_to = parity_batch_reach(node->batch);
-        if (up_to > part->last_id)
-            up_to = part->last_id;
+        up_to = part->last_id;
         if ((result = mig_stop_check(check->stop, err)) != MIG_OK ||
-            (result =
-                 make_room(check, plan.count - plan.next + node->batch->count - node->batch->next,
-                           err)) != MIG_OK)
+            (result = read_on(check, &up_to, err)) != MIG_OK)
             return result;
-        result = judge_pairs(check, at, kind, segment,
-                             parity_pair_up(&plan, node->batch, up_to, check->pairs), err);
+        for (size_t i = 0; i < check->node_count && result == MIG_OK; i++)
+            result = check_node(check, i, kind, segment, up_to, err);
+        if (result == MIG_OK)
+            result = parity_check_sourceless(check, kind, err);
     } while (result == MIG_OK && up_to < part->last_id);
     return result;
 }
@@ -209,8 +238,8 @@ static int check_part(struct parity_check *check, const struct parity_segment *s
         result = check_rows(check, part, err);
     if (result == MIG_OK)
         result = forget_signers(check, part, err);
-    for (size_t i = 0; i < check->node_count && kind != MIG_KIND_COUNT && result == MIG_OK; i++)
-        result = check_node(check, i, kind, segment, part, err);
+    if (result == MIG_OK && kind != MIG_KIND_COUNT)
+        result = check_nodes(check, kind, segment, part, err);
     check->rows_done += part->row_count;
     report_progress(check, part->table);
     return result;

@@ -27,6 +27,7 @@ void parity_check_end(struct parity_check *check)
     free(check->scratch);
     free(check->notes);
     free(check->pairs);
+    free(check->sourceless.rows);
     free(check->known);
     mig_pool_free(&check->pool);
     parity_terms_release(&check->terms);

@@ -32,7 +32,8 @@ struct mig_parity_options {
 /*
  * One difference. what is one of
  *
- *   missing                 the node lacks a row
+ *   missing                 the node lacks a row that the source has, or that the source has
+ *                           pruned and another node holds
  *   extra                   the node has a row that the source doesn't give
  *   blob_missing            there is a meta row, but no envelope
  *   unreadable              the envelope can't be taken apart

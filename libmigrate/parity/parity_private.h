@@ -180,6 +180,30 @@ int parity_stream_next(struct parity_stream *stream, void **ret_item, struct mig
 void parity_stream_end(struct parity_stream *stream);
 void parity_batch_free(struct parity_batch **batch);
 
+/* ---- sourceless: rows that nodes hold and the source lacks ----------------------------------- */
+
+struct parity_sourceless_row {
+    int64_t id;
+    size_t node;
+    bool pruned; /* else it is extra, and named already */
+    int64_t expiry;
+};
+struct parity_sourceless {
+    struct parity_sourceless_row *rows;
+    size_t count, capacity;
+};
+
+/* Remembers that a node holds what the pair has. Errors: MIG_E_NOMEM. */
+int parity_sourceless_add(struct parity_sourceless *sourceless, size_t node,
+                          const struct parity_pair *pair, struct mig_error *err);
+/* By id and node. */
+void parity_sourceless_sort(struct parity_sourceless *sourceless);
+/* Finds the next id, from *at on, that must be on every node: V3 has pruned it, a node holds it,
+ * and it has not expired at now_s. Its rows are those from *ret_first up to *at. False at the end.
+ */
+bool parity_sourceless_next(const struct parity_sourceless *sourceless, int64_t now_s, size_t *at,
+                            size_t *ret_first);
+
 /* ---- one node, as the check sees it --------------------------------------------------------- */
 
 struct parity_letters {
@@ -194,6 +218,7 @@ struct parity_node {
     struct mig_node *asker;  /* for questions in between */
     struct parity_stream stream;
     struct parity_batch *batch;
+    struct parity_plan plan;
     struct parity_letters letters[MIG_KIND_COUNT];
 };
 
@@ -209,8 +234,9 @@ struct parity_check {
     struct mig_pool *pool;
     struct parity_pair *pairs;
     size_t pair_capacity;
-    struct parity_known *known;        /* of the part in hand; NULL when there is one node only */
-    struct mig_arena *scratch, *notes; /* one a worker */
+    struct parity_sourceless sourceless; /* of the ids in hand */
+    struct parity_known *known;          /* of the part in hand; NULL when there is one node only */
+    struct mig_arena *scratch, *notes;   /* one a worker */
     struct mig_parity_report report;
     size_t list_limit;
     uint64_t rows_done, rows_total;
@@ -221,6 +247,10 @@ struct parity_check {
 int parity_check_begin(struct parity_check *check, const struct mig_manifest *manifest,
                        const struct mig_parity_options *options, struct mig_error *err);
 void parity_check_end(struct parity_check *check);
+
+/* sourceless.c: what V3 has pruned can't be brought to a node any more; a node that lacks it while
+ * another holds it lacks it for good. Forgets the rows then. */
+int parity_check_sourceless(struct parity_check *check, enum mig_kind kind, struct mig_error *err);
 
 /* ---- questions asked in between ------------------------------------------------------------- */
 

@@ -193,6 +193,25 @@ def test_a_row_that_v3_pruned_is_no_difference_and_a_vanished_one_is(world):
                                             for node in NODES}
 
 
+def test_a_row_that_v3_pruned_is_missed_where_another_node_holds_it(world):
+    """No run can bring it any more; only after its expiry may a node's own pruner have taken it."""
+    world.write(policy={"expired": "keep"})
+    old = [add_message(world.v3, f"old {place}", age="40 days") for place in range(3)]
+    expired = add_message(world.v3, "expired", age="61 days")
+    world.move()
+    psql(world.v3, f"DELETE FROM group_messages WHERE id IN ({old[0]}, {old[1]}, {expired})")
+    psql(world.nodes["alpha"], f"DELETE FROM {META} WHERE {row(10, old[0])}")
+    psql(world.nodes["beta"], f"DELETE FROM {META} WHERE {row(10, old[1])} OR {row(10, expired)}")
+    report = world.check(status=3)
+    assert named(report) == {("alpha", "group_messages", old[0], "missing"),
+                             ("beta", "group_messages", old[1], "missing")}
+    assert "'beta' holds it" in report["differences"][0]["expected"]
+    counted = sums(report, "group_messages")
+    assert (counted["missing"], counted["pruned_at_source"], counted["held"]) == (1, 2, 1)
+    for name in NODES:
+        assert world.check("--node", name, status=0)["verdict"] == "green"
+
+
 def test_a_pruned_key_package_is_told_by_its_upload_under_any_clock(world):
     days = {"group_messages": 60, "welcome_messages": 120, "key_packages": 120}
     world.write(policy={"originator_ns": "migrated", "retention_days": days})

@@ -52,8 +52,9 @@ static int conclude(const struct mig_parity_report *report, struct mig_error *er
     if (report->verdict == MIG_PARITY_RED) {
         mig_fail(err, MIG_E_DIFFERENT, "%" PRIu64 " difference%s between source and nodes",
                  report->difference_count, report->difference_count == 1 ? "" : "s");
-        return mig_hint(err, "xmtp-migrate run loads what is missing; what is altered or extra is "
-                             "never overwritten: find out who wrote it");
+        return mig_hint(err, "xmtp-migrate run loads what is missing, unless the source has pruned "
+                             "it; what is altered or extra is never overwritten: find out who "
+                             "wrote it");
     }
     if (report->verdict != MIG_PARITY_PARTIAL)
         return MIG_OK;

@@ -1,0 +1,101 @@
+/* Rows that nodes hold and the source lacks. What V3 has pruned no run can bring any more: here the
+ * nodes are held against each other. */
+#include "libmigrate/parity/parity_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define FIRST_ROWS 256
+
+int parity_sourceless_add(struct parity_sourceless *sourceless, size_t node,
+                          const struct parity_pair *pair, struct mig_error *err)
+{
+    if (sourceless->count == sourceless->capacity) {
+        const size_t capacity = sourceless->capacity ? sourceless->capacity * 2 : FIRST_ROWS;
+        void *larger = reallocarray(sourceless->rows, capacity, sizeof *sourceless->rows);
+
+        if (!larger)
+            return mig_fail(err, MIG_E_NOMEM, "cannot compare %zu rows: out of memory", capacity);
+        sourceless->rows = larger;
+        sourceless->capacity = capacity;
+    }
+    sourceless->rows[sourceless->count++] = (struct parity_sourceless_row){
+        .id = pair->held->sequence_id,
+        .node = node,
+        .pruned = pair->outcome == PARITY_PRUNED,
+        .expiry = pair->held->expiry,
+    };
+    return MIG_OK;
+}
+
+static int by_id(const void *left, const void *right)
+{
+    const struct parity_sourceless_row *a = left, *b = right;
+
+    if (a->id != b->id)
+        return a->id < b->id ? -1 : 1;
+    return a->node < b->node ? -1 : a->node > b->node;
+}
+
+void parity_sourceless_sort(struct parity_sourceless *sourceless)
+{
+    if (sourceless->count > 0)
+        qsort(sourceless->rows, sourceless->count, sizeof *sourceless->rows, by_id);
+}
+
+/* What has expired a node's own pruner may have removed. */
+bool parity_sourceless_next(const struct parity_sourceless *sourceless, int64_t now_s, size_t *at,
+                            size_t *ret_first)
+{
+    bool found = false;
+
+    while (!found && *at < sourceless->count) {
+        *ret_first = *at;
+        for (;
+             *at < sourceless->count && sourceless->rows[*at].id == sourceless->rows[*ret_first].id;
+             ++*at)
+            found = found || (sourceless->rows[*at].pruned && sourceless->rows[*at].expiry > now_s);
+    }
+    return found;
+}
+
+/* rows are of one id. */
+static int report_lacking(struct parity_check *check, enum mig_kind kind,
+                          const struct parity_sourceless_row *rows, size_t count,
+                          struct mig_error *err)
+{
+    struct parity_note note = {.what = "missing", .where = "", .found = "nothing"};
+    size_t holder = 0, next = 0;
+    int result = MIG_OK;
+
+    while (!rows[holder].pruned)
+        holder++;
+    snprintf(note.expected, sizeof note.expected,
+             "as node '%.50s' holds it; the source has pruned it",
+             check->report.nodes[rows[holder].node].name);
+    for (size_t node = 0; node < check->node_count && result == MIG_OK; node++) {
+        if (next < count && rows[next].node == node) {
+            next++;
+            continue;
+        }
+        check->report.nodes[node].kinds[kind].missing++;
+        result = parity_report_add(check, kind, rows->id, node, &note, err);
+    }
+    return result;
+}
+
+int parity_check_sourceless(struct parity_check *check, enum mig_kind kind, struct mig_error *err)
+{
+    struct parity_sourceless *sourceless = &check->sourceless;
+    const int64_t now_s = mig_time_now_ns() / MIG_NS_PER_SECOND;
+    size_t at = 0, first;
+    int result = MIG_OK;
+
+    if (sourceless->count == 0)
+        return MIG_OK;
+    parity_sourceless_sort(sourceless);
+    while (result == MIG_OK && parity_sourceless_next(sourceless, now_s, &at, &first))
+        result = report_lacking(check, kind, &sourceless->rows[first], at - first, err);
+    sourceless->count = 0;
+    return result;
+}
