@@ -57,6 +57,14 @@ int mig_node_find_run(struct mig_node *node, const char *run, bool *ret_found,
 int mig_node_last_run(struct mig_node *node, bool *ret_found, struct mig_run *ret_run,
                       struct mig_error *err);
 
+/* All runs of the manifest's network that this node knows, in the order that they were begun. */
+struct mig_runs {
+    struct mig_run *items;
+    size_t count;
+};
+void mig_runs_release(struct mig_runs *runs);
+int mig_node_runs(struct mig_node *node, struct mig_runs *ret_runs, struct mig_error *err);
+
 /* Writes a new run down, or, when the node knows it already, checks that nothing of it differs.
  * Errors: MIG_E_REFUSED naming what differs. */
 int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct mig_error *err);
@@ -223,6 +231,19 @@ int mig_node_read(struct mig_node *node, bool *ret_more, struct mig_node_row *re
 int mig_node_clock(struct mig_node *node, uint32_t originator, bool *ret_has_clock,
                    int64_t *ret_clock, bool *ret_has_rows, int64_t *ret_highest,
                    struct mig_error *err);
+
+/* Which ids of a table runs have brought rows of, or may have: those up to settled, and from
+ * unsettled on. Of every run in the books, whatever its network, finished or not.
+ * INT64_MIN and INT64_MAX where there are none. */
+struct mig_reach {
+    int64_t settled, unsettled;
+};
+int mig_node_reach(struct mig_node *node, enum mig_table table, struct mig_reach *ret_reach,
+                   struct mig_error *err);
+
+/* How many rows of an originator have ids in [first_id, last_id], and the lowest of these ids. */
+int mig_node_count(struct mig_node *node, uint32_t originator, int64_t first_id, int64_t last_id,
+                   uint64_t *ret_rows, int64_t *ret_lowest, struct mig_error *err);
 
 /* The envelope that the node would call newest for each of count topics: by gateway_time, whoever
  * the originator is. *ret_newest[i] has originator 0 and id 0 when the topic has none; ties says

@@ -61,28 +61,29 @@ static int bounds_from_json(const struct mig_node *node, const char *text, struc
     return MIG_OK;
 }
 
-static void take_text(char *to, size_t capacity, const struct mig_pg_result *answer, int column)
+static void take_text(char *to, size_t capacity, const struct mig_pg_result *answer, int row,
+                      int column)
 {
     snprintf(to, capacity, "%s",
-             mig_pg_text(answer, 0, column) ? mig_pg_text(answer, 0, column) : "");
+             mig_pg_text(answer, row, column) ? mig_pg_text(answer, row, column) : "");
 }
 
-static int take_run(const struct mig_node *node, const struct mig_pg_result *answer,
+static int take_run(const struct mig_node *node, const struct mig_pg_result *answer, int row,
                     struct mig_run *ret_run, struct mig_error *err)
 {
     struct mig_run run = {.facts.stage = MIG_STAGE_ENVELOPES};
     int result;
 
-    take_text(run.facts.run, sizeof run.facts.run, answer, 0);
-    take_text(run.facts.network, sizeof run.facts.network, answer, 1);
-    run.facts.as_of_ns = mig_pg_int64(answer, 0, 2);
-    take_text(run.facts.profile, sizeof run.facts.profile, answer, 3);
-    take_text(run.facts.policy_digest, sizeof run.facts.policy_digest, answer, 4);
-    take_text(run.facts.payer, sizeof run.facts.payer, answer, 5);
-    take_text(run.facts.originator, sizeof run.facts.originator, answer, 6);
-    run.finished = mig_pg_bool(answer, 0, 8);
-    run.has_parts = mig_pg_bool(answer, 0, 9);
-    if ((result = bounds_from_json(node, mig_pg_text(answer, 0, 7), &run, err)) == MIG_OK)
+    take_text(run.facts.run, sizeof run.facts.run, answer, row, 0);
+    take_text(run.facts.network, sizeof run.facts.network, answer, row, 1);
+    run.facts.as_of_ns = mig_pg_int64(answer, row, 2);
+    take_text(run.facts.profile, sizeof run.facts.profile, answer, row, 3);
+    take_text(run.facts.policy_digest, sizeof run.facts.policy_digest, answer, row, 4);
+    take_text(run.facts.payer, sizeof run.facts.payer, answer, row, 5);
+    take_text(run.facts.originator, sizeof run.facts.originator, answer, row, 6);
+    run.finished = mig_pg_bool(answer, row, 8);
+    run.has_parts = mig_pg_bool(answer, row, 9);
+    if ((result = bounds_from_json(node, mig_pg_text(answer, row, 7), &run, err)) == MIG_OK)
         *ret_run = run;
     return result;
 }
@@ -108,7 +109,7 @@ int mig_node_find_run(struct mig_node *node, const char *run, bool *ret_found,
                      (const char *const[]){node->manifest->network, run}, 2, &answer, err);
     if (result != MIG_OK || answer.rows == 0)
         return result;
-    result = take_run(node, &answer, ret_run, err);
+    result = take_run(node, &answer, 0, ret_run, err);
     *ret_found = result == MIG_OK;
     return result;
 }
@@ -117,6 +118,36 @@ int mig_node_last_run(struct mig_node *node, bool *ret_found, struct mig_run *re
                       struct mig_error *err)
 {
     return mig_node_find_run(node, NULL, ret_found, ret_run, err);
+}
+
+void mig_runs_release(struct mig_runs *runs)
+{
+    free(runs->items);
+    *runs = (struct mig_runs){0};
+}
+
+int mig_node_runs(struct mig_node *node, struct mig_runs *ret_runs, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    mig_cleanup(mig_runs_release) struct mig_runs runs = {0};
+    int result = MIG_OK;
+
+    if (node->has_books)
+        result = mig_pg_query(node->pg,
+                              "SELECT " RUN_COLUMNS " FROM xmtp_migrate.runs WHERE network = $1"
+                              " ORDER BY started_at, run DESC",
+                              (const char *const[]){node->manifest->network}, 1, &answer, err);
+    if (result != MIG_OK)
+        return result;
+    runs.items = calloc((size_t) answer.rows + 1, sizeof *runs.items);
+    if (!runs.items)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    for (int row = 0; row < answer.rows; row++)
+        if ((result = take_run(node, &answer, row, &runs.items[runs.count++], err)) != MIG_OK)
+            return result;
+    *ret_runs = runs;
+    runs = (struct mig_runs){0};
+    return MIG_OK;
 }
 
 /* What two descriptions of one run disagree about, or NULL. */
@@ -192,7 +223,7 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
         return result;
     if (answer.rows == 0)
         return insert_run(node, run, err);
-    if ((result = take_run(node, &answer, &known, err)) != MIG_OK)
+    if ((result = take_run(node, &answer, 0, &known, err)) != MIG_OK)
         return result;
     what = difference(&known, run);
     if (!what)

@@ -284,6 +284,7 @@ static int check_segment(struct parity_check *check, enum mig_table table,
 
 static int check_table(struct parity_check *check, enum mig_table table, struct mig_error *err)
 {
+    const enum mig_kind kind = kind_on_nodes(table);
     struct parity_segment segments[PARITY_SEGMENTS_MAX];
     struct mig_settled settled;
     size_t count;
@@ -295,6 +296,8 @@ static int check_table(struct parity_check *check, enum mig_table table, struct 
         &settled, check->terms.has_run ? check->terms.bounds[table] : settled.bound, segments);
     for (size_t i = 0; i < count && result == MIG_OK; i++)
         result = check_segment(check, table, &segments[i], err);
+    if (result == MIG_OK && kind != MIG_KIND_COUNT)
+        result = parity_check_reach(check, kind, settled.bound, err);
     return result;
 }
 

@@ -34,6 +34,14 @@ int parity_terms_pin(struct parity_terms *terms, const struct mig_manifest *mani
                      size_t node_count, const struct mig_hooks *hooks, struct mig_error *err);
 void parity_terms_release(struct parity_terms *terms);
 
+/* runs.c. A run that is at its end on one node is taken for finished on all: it ends on one after
+ * the other, once all have its rows. */
+void parity_share_ends(struct mig_runs *nodes, size_t node_count);
+/* The run that a node is judged by: of the finished ones, or where there is none of all, the one
+ * with the latest as_of, which asks for the fewest rows; its bounds are the highest of any that has
+ * finished, so that no run's rows are forgotten. False when there is no run. */
+bool parity_choose_run(const struct mig_runs *runs, struct mig_run *ret_run);
+
 /* ---- notes: differences on their way into the report ---------------------------------------- */
 
 struct parity_note {
@@ -263,6 +271,12 @@ void parity_letters_release(struct parity_letters *letters);
 /* newest.c: what clients would be given. */
 int parity_check_newest(struct parity_check *check, const struct mig_part *part,
                         struct mig_error *err);
+/* reach.c: a node holds no row, up to settled_bound, that is above all that runs have reached. */
+int parity_check_reach(struct parity_check *check, enum mig_kind kind, int64_t settled_bound,
+                       struct mig_error *err);
+/* How far the runs in the books of any of the nodes have got. */
+int parity_find_reach(struct parity_check *check, enum mig_table table, struct mig_reach *ret_reach,
+                      struct mig_error *err);
 /* clock.c: what other nodes would be told to ask for. */
 int parity_check_clocks(struct parity_check *check, struct mig_error *err);
 

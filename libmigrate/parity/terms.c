@@ -2,6 +2,7 @@
 #include "libmigrate/parity/parity_private.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void free_signer(struct mig_signer **signer)
@@ -43,12 +44,13 @@ static int refuse_two_instants(const char *name, int64_t as_of_ns, const char *o
     return mig_hint(err, "say which one to judge by: --as-of %s", other);
 }
 
-/* Another manifest than the run's explains many differences at once: worth a word beforehand. */
-static void warn_of_other_facts(const struct parity_terms *terms, const struct mig_run *run,
-                                const char *name, const struct mig_hooks *hooks)
+/* What explains many differences at once, or rows that are not asked for, is worth a word. */
+static void warn_of_run(const struct parity_terms *terms, const struct mig_run *run,
+                        const char *name, const struct mig_hooks *hooks)
 {
-    char digest[sizeof run->facts.policy_digest];
+    char digest[sizeof run->facts.policy_digest], instant[MIG_TIME_TEXT_SIZE];
 
+    mig_time_format(run->facts.as_of_ns, instant);
     if (mig_manifest_facts(terms->manifest, digest, NULL) == MIG_OK &&
         strcmp(digest, run->facts.policy_digest) != 0)
         mig_log(hooks, MIG_LOG_WARN,
@@ -58,6 +60,21 @@ static void warn_of_other_facts(const struct parity_terms *terms, const struct m
     if (!run->finished)
         mig_log(hooks, MIG_LOG_WARN, "node '%s': run %s has not finished there", name,
                 run->facts.run);
+    if (run->facts.as_of_ns > terms->now_ns)
+        mig_log(hooks, MIG_LOG_WARN,
+                "node '%s': run %s is pinned at %s, which is still to come: rows that expire until "
+                "then need not be there",
+                name, run->facts.run, instant);
+}
+
+static void warn_of_later_runs(const struct mig_runs *runs, const struct mig_run *judged,
+                               const char *name, const struct mig_hooks *hooks)
+{
+    for (size_t i = 0; i < runs->count; i++)
+        if (runs->items[i].facts.as_of_ns > judged->facts.as_of_ns)
+            mig_log(hooks, MIG_LOG_WARN,
+                    "node '%s': run %s has not finished there: judged by run %s before it", name,
+                    runs->items[i].facts.run, judged->facts.run);
 }
 
 static int take_run(struct parity_terms *terms, const struct mig_run *run, const char *name,
@@ -82,32 +99,61 @@ static int take_run(struct parity_terms *terms, const struct mig_run *run, const
     return MIG_OK;
 }
 
+static int take_node(struct parity_terms *terms, const struct mig_runs *runs, const char *name,
+                     const char **first_name, bool as_of_given, const struct mig_hooks *hooks,
+                     struct mig_error *err)
+{
+    struct mig_run run;
+    int result;
+
+    if (!parity_choose_run(runs, &run)) {
+        mig_log(hooks, MIG_LOG_INFO, "node '%s' knows no run of network '%s'", name,
+                terms->manifest->network);
+        return MIG_OK;
+    }
+    if ((result = take_run(terms, &run, name, first_name, as_of_given, err)) != MIG_OK)
+        return result;
+    warn_of_run(terms, &run, name, hooks);
+    warn_of_later_runs(runs, &run, name, hooks);
+    return MIG_OK;
+}
+
+struct known_runs {
+    struct mig_runs *nodes;
+    size_t count;
+};
+
+static void known_runs_release(struct known_runs *known)
+{
+    for (size_t i = 0; i < known->count; i++)
+        mig_runs_release(&known->nodes[i]);
+    free(known->nodes);
+}
+
 static int pin_run(struct parity_terms *terms, const struct mig_parity_options *options,
                    struct mig_node *const *nodes, size_t node_count, const struct mig_hooks *hooks,
                    struct mig_error *err)
 {
+    mig_cleanup(known_runs_release) struct known_runs known = {
+        .nodes = calloc(node_count, sizeof *known.nodes),
+    };
     const char *first_name = "";
+    int result = MIG_OK;
 
     terms->as_of_ns = options->has_as_of ? options->as_of_ns : terms->now_ns;
-    for (size_t i = 0; i < node_count; i++) {
-        struct mig_run run = {0};
-        bool found;
-        int result = mig_node_last_run(nodes[i], &found, &run, err);
-
-        if (result != MIG_OK)
-            return result;
-        if (!found) {
-            mig_log(hooks, MIG_LOG_INFO, "node '%s' knows no run of network '%s'",
-                    mig_node_name(nodes[i]), terms->manifest->network);
-            continue;
-        }
-        result =
-            take_run(terms, &run, mig_node_name(nodes[i]), &first_name, options->has_as_of, err);
-        if (result != MIG_OK)
-            return result;
-        warn_of_other_facts(terms, &run, mig_node_name(nodes[i]), hooks);
+    if (!known.nodes)
+        return mig_fail(err, MIG_E_NOMEM, "cannot read the runs of the nodes: out of memory");
+    while (known.count < node_count && result == MIG_OK) {
+        result = mig_node_runs(nodes[known.count], &known.nodes[known.count], err);
+        known.count++;
     }
-    return MIG_OK;
+    if (result != MIG_OK)
+        return result;
+    parity_share_ends(known.nodes, known.count);
+    for (size_t i = 0; i < node_count && result == MIG_OK; i++)
+        result = take_node(terms, &known.nodes[i], mig_node_name(nodes[i]), &first_name,
+                           options->has_as_of, hooks, err);
+    return result;
 }
 
 int parity_terms_pin(struct parity_terms *terms, const struct mig_manifest *manifest,

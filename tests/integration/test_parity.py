@@ -178,6 +178,96 @@ def test_an_auditor_needs_addresses_only(world):
         "payer", "payer_signer", "originator_signer"}
 
 
+# ---- which run ------------------------------------------------------------------------------------
+
+
+RUNS = "xmtp_migrate.runs"
+
+
+def books(world, statement):
+    for dsn in world.nodes.values():
+        psql(dsn, statement)
+
+
+def test_an_older_bundle_loaded_later_takes_nothing_out_of_the_judgement(world, tmp_path):
+    add_message(world.v3, "in the bundle")
+    rows_out, out = tmp_path / "rows", tmp_path / "envelopes"
+    for words in (("xmtp-export", "--out", rows_out), ("xmtp-transform", "--in", rows_out, "--out",
+                                                       out)):
+        world.tool(*words, "--manifest", world.manifest)
+    lost = add_message(world.v3, "after it")
+    world.move()
+    run = world.check(status=0)["run"]
+    world.tool("xmtp-load", "--in", out, "--manifest", world.manifest)
+    psql(world.nodes["alpha"], f"DELETE FROM {META} WHERE {row(10, lost)}")
+    report = world.check(status=3)
+    assert named(report) == {("alpha", "group_messages", lost, "missing")}
+    assert report["run"] == run
+
+
+def test_a_clock_set_back_takes_nothing_out_of_the_judgement(world):
+    add_message(world.v3, "of the first run")
+    world.move()
+    books(world, f"UPDATE {RUNS} SET started_at = now() + interval '1 hour',"
+                 " as_of_ns = as_of_ns + 3600 * 1000000000::bigint")
+    lost = add_message(world.v3, "of the second")
+    world.move()
+    ran = world.tool("xmtp-parity", "check", "--manifest", world.manifest)
+    assert "still to come" in ran.err
+    psql(world.nodes["beta"], f"DELETE FROM {META} WHERE {row(10, lost)}")
+    assert named(world.check(status=3)) == {("beta", "group_messages", lost, "missing")}
+
+
+def test_a_run_under_way_adds_nothing_to_the_judgement(world):
+    """Of its rows some are on one node, some on none, and all is well with the run before it."""
+    kept = add_message(world.v3, "of the first run")
+    world.move()
+    first = world.check(status=0)["run"]
+    ids = [add_message(world.v3, f"of the second, {place}") for place in range(2)]
+    world.move()
+    books(world, f"UPDATE {RUNS} SET finished_at = NULL WHERE run <> '{first}'")
+    psql(world.nodes["alpha"], f"DELETE FROM {META} WHERE {row(10, ids[0])} OR {row(10, ids[1])}")
+    psql(world.nodes["beta"], f"DELETE FROM {META} WHERE {row(10, ids[0])}")
+    report = world.check(status=0)
+    assert report["run"] == first
+    assert report["kinds"]["group_messages"]["above_bound"] == 2
+    psql(world.nodes["alpha"], f"DELETE FROM {META} WHERE {row(10, kept)}")
+    assert named(world.check(status=3)) == {("alpha", "group_messages", kept, "missing")}
+
+
+def test_a_run_that_ended_on_one_node_only_is_judged_on_both(world):
+    add_message(world.v3, "of the first run")
+    world.move()
+    first = world.check(status=0)["run"]
+    lost = add_message(world.v3, "of the second")
+    world.move()
+    psql(world.nodes["beta"], f"UPDATE {RUNS} SET finished_at = NULL WHERE run <> '{first}'")
+    assert world.check(status=0)["run"] != first
+    psql(world.nodes["beta"], f"DELETE FROM {META} WHERE {row(10, lost)}")
+    assert named(world.check(status=3)) == {("beta", "group_messages", lost, "missing")}
+
+
+def test_rows_that_no_run_of_the_books_reached_are_a_difference(world):
+    ids = [add_message(world.v3, f"message {place}") for place in range(3)]
+    world.move()
+    books(world, f"""UPDATE {RUNS} SET
+          bounds = jsonb_set(bounds, '{{group_messages}}', '"{ids[0]}"')""")
+    report = world.check(status=3)
+    assert named(report) == {(node, "group_messages", ids[1], "unknown_run") for node in NODES}
+    assert report["differences"][0]["found"] == "2 rows"
+    world.tool("xmtp-migrate", "run", "--manifest", world.manifest, "--new-run")
+    assert world.check(status=0)["verdict"] == "green"
+
+
+def test_a_row_once_above_the_sequence_is_known_when_the_sequence_has_passed_it(world):
+    id = add_message(world.v3, "drawn by hand")
+    psql(world.v3, f"UPDATE group_messages SET id = 5000 WHERE id = {id}")
+    world.move()
+    psql(world.v3, "SELECT setval('group_messages_id_seq', 6000)")
+    add_message(world.v3, "to come")
+    assert world.check(status=0)["kinds"]["group_messages"]["above_bound"] == 2
+
+
 # ---- rows that time has overtaken -----------------------------------------------------------------
 
 

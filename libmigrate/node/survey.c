@@ -1,0 +1,49 @@
+/* What can be asked about a node's rows without reading them. */
+#include "libmigrate/node/node_private.h"
+
+int mig_node_reach(struct mig_node *node, enum mig_table table, struct mig_reach *ret_reach,
+                   struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    struct mig_reach reach = {INT64_MIN, INT64_MAX};
+    int result = MIG_OK;
+
+    /* The first run may have made them since the node was opened. */
+    if (!node->has_books && (result = node_find_books(node, err)) != MIG_OK)
+        return result;
+    if (node->has_books)
+        result = mig_pg_query(node->pg,
+                              "SELECT (SELECT max((bounds->>$1)::bigint) FROM xmtp_migrate.runs),"
+                              " (SELECT min(first_id) FROM xmtp_migrate.parts"
+                              " WHERE source_table = $1 AND NOT settled)",
+                              (const char *const[]){mig_table_info(table)->name}, 1, &answer, err);
+    if (result != MIG_OK)
+        return result;
+    if (node->has_books && mig_pg_text(&answer, 0, 0))
+        reach.settled = mig_pg_int64(&answer, 0, 0);
+    if (node->has_books && mig_pg_text(&answer, 0, 1))
+        reach.unsettled = mig_pg_int64(&answer, 0, 1);
+    *ret_reach = reach;
+    return MIG_OK;
+}
+
+int mig_node_count(struct mig_node *node, uint32_t originator, int64_t first_id, int64_t last_id,
+                   uint64_t *ret_rows, int64_t *ret_lowest, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char number[NODE_NUMBER_SIZE], first[NODE_NUMBER_SIZE], last[NODE_NUMBER_SIZE];
+    int result = mig_pg_query(node->pg,
+                              "SELECT count(*), coalesce(min(originator_sequence_id), 0)"
+                              " FROM gateway_envelopes_meta WHERE originator_node_id = $1::int"
+                              " AND originator_sequence_id BETWEEN $2::bigint AND $3::bigint",
+                              (const char *const[]){node_number(originator, number),
+                                                    node_number(first_id, first),
+                                                    node_number(last_id, last)},
+                              3, &answer, err);
+
+    if (result != MIG_OK)
+        return result;
+    *ret_rows = (uint64_t) mig_pg_int64(&answer, 0, 0);
+    *ret_lowest = mig_pg_int64(&answer, 0, 1);
+    return MIG_OK;
+}
