@@ -245,6 +245,18 @@ int mig_node_reach(struct mig_node *node, enum mig_table table, struct mig_reach
 int mig_node_count(struct mig_node *node, uint32_t originator, int64_t first_id, int64_t last_id,
                    uint64_t *ret_rows, int64_t *ret_lowest, struct mig_error *err);
 
+/* Envelopes without a meta row, among some of an originator's in the order of their ids. */
+#define MIG_LONE_BLOBS_MAX 16384
+struct mig_lone_blobs {
+    int64_t ids[MIG_LONE_BLOBS_MAX];
+    size_t count;
+    int64_t last_id; /* looked at so far */
+    bool ended;
+};
+/* Looks at those from first_id on; go on behind last_id until ended. */
+int mig_node_lone_blobs(struct mig_node *node, uint32_t originator, int64_t first_id,
+                        struct mig_lone_blobs *ret_blobs, struct mig_error *err);
+
 /* The envelope that the node would call newest for each of count topics: by gateway_time, whoever
  * the originator is. *ret_newest[i] has originator 0 and id 0 when the topic has none; ties says
  * how many share its gateway_time. count at most 1000. */

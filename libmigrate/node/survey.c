@@ -47,3 +47,59 @@ int mig_node_count(struct mig_node *node, uint32_t originator, int64_t first_id,
     *ret_lowest = mig_pg_int64(&answer, 0, 1);
     return MIG_OK;
 }
+
+/* Where the next so many envelopes end; INT64_MAX when there are no more. */
+static int end_of_page(struct mig_node *node, const char *originator, const char *first,
+                       int64_t *ret_last_id, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char limit[NODE_NUMBER_SIZE];
+    int result = mig_pg_query(
+        node->pg,
+        "SELECT max(id), count(*) FROM (SELECT originator_sequence_id AS id"
+        " FROM gateway_envelopes_blob WHERE originator_node_id = $1::int"
+        " AND originator_sequence_id >= $2::bigint"
+        " ORDER BY originator_sequence_id LIMIT $3::int) page",
+        (const char *const[]){originator, first, node_number(MIG_LONE_BLOBS_MAX, limit)}, 3,
+        &answer, err);
+
+    if (result == MIG_OK)
+        *ret_last_id = mig_pg_int64(&answer, 0, 1) == MIG_LONE_BLOBS_MAX
+                           ? mig_pg_int64(&answer, 0, 0)
+                           : INT64_MAX;
+    return result;
+}
+
+/* Both tables are held to the page, so that neither is read further than that. */
+int mig_node_lone_blobs(struct mig_node *node, uint32_t originator, int64_t first_id,
+                        struct mig_lone_blobs *ret_blobs, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char number[NODE_NUMBER_SIZE], first[NODE_NUMBER_SIZE], last[NODE_NUMBER_SIZE];
+    char limit[NODE_NUMBER_SIZE];
+    int64_t last_id;
+    int result = end_of_page(node, node_number(originator, number), node_number(first_id, first),
+                             &last_id, err);
+
+    if (result != MIG_OK)
+        return result;
+    result = mig_pg_query(
+        node->pg,
+        "SELECT b.originator_sequence_id FROM gateway_envelopes_blob b WHERE"
+        " b.originator_node_id = $1::int AND b.originator_sequence_id BETWEEN $2::bigint AND"
+        " $3::bigint AND NOT EXISTS (SELECT FROM gateway_envelopes_meta m WHERE"
+        " m.originator_node_id = $1::int AND m.originator_sequence_id BETWEEN $2::bigint AND"
+        " $3::bigint AND m.originator_sequence_id = b.originator_sequence_id)"
+        " ORDER BY b.originator_sequence_id LIMIT $4::int",
+        (const char *const[]){number, first, node_number(last_id, last),
+                              node_number(MIG_LONE_BLOBS_MAX, limit)},
+        4, &answer, err);
+    if (result != MIG_OK)
+        return result;
+    ret_blobs->last_id = last_id;
+    ret_blobs->ended = last_id == INT64_MAX;
+    ret_blobs->count = 0;
+    for (int row = 0; row < answer.rows; row++)
+        ret_blobs->ids[ret_blobs->count++] = mig_pg_int64(&answer, row, 0);
+    return MIG_OK;
+}

@@ -316,7 +316,8 @@ int mig_parity_check(const struct mig_manifest *manifest, const struct mig_parit
         return result;
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++)
         result = check_table(&check, (enum mig_table) table, err);
-    if (result != MIG_OK || (result = parity_check_clocks(&check, err)) != MIG_OK)
+    if (result != MIG_OK || (result = parity_check_places(&check, err)) != MIG_OK ||
+        (result = parity_check_clocks(&check, err)) != MIG_OK)
         return result;
     parity_report_end(&check.report);
     *ret_report = check.report;

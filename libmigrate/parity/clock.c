@@ -1,26 +1,60 @@
-/* The vector clock: below the highest row it would hide rows from other nodes for good. */
+/* The vector clock: below the highest row it would hide rows from other nodes for good; far above,
+ * rows that are still to come would be passed over. Its time can't be told from rows: it is the
+ * newest of whatever came in the same statement. */
 #include "libmigrate/parity/parity_private.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
+struct clock {
+    bool has_clock, has_rows;
+    int64_t at, highest;
+};
+
+static int report_clock(struct parity_check *check, size_t node, enum mig_kind kind,
+                        const struct clock *clock, int64_t limit, struct mig_error *err)
+{
+    const bool behind = !clock->has_clock || clock->at < limit;
+    struct parity_note note = {.what = behind ? "clock_behind" : "clock_ahead", .where = "clock"};
+
+    snprintf(note.expected, sizeof note.expected, "%" PRId64 " or %s", limit,
+             behind ? "above" : "below");
+    if (clock->has_clock)
+        snprintf(note.found, sizeof note.found, "%" PRId64, clock->at);
+    else
+        snprintf(note.found, sizeof note.found, "nothing");
+    return parity_report_add(check, kind, limit, node, &note, err);
+}
+
+/* A node's pruner takes rows, and the clock stays: what a run has reached explains it. */
+static int check_not_ahead(struct parity_check *check, size_t node, enum mig_kind kind,
+                           const struct clock *clock, struct mig_error *err)
+{
+    struct mig_reach reach;
+    int result = parity_find_reach(check, mig_kind_info(kind)->table, &reach, err);
+
+    if (result != MIG_OK || reach.settled == INT64_MIN || clock->at <= reach.settled ||
+        clock->at >= reach.unsettled)
+        return result;
+    return report_clock(
+        check, node, kind, clock,
+        clock->has_rows && clock->highest > reach.settled ? clock->highest : reach.settled, err);
+}
+
 static int check_clock(struct parity_check *check, size_t node, enum mig_kind kind,
                        struct mig_error *err)
 {
-    struct parity_note note = {.what = "clock_behind", .where = "clock"};
-    bool has_clock, has_rows;
-    int64_t clock, highest;
+    struct clock clock;
     int result = mig_node_clock(check->nodes[node].asker, mig_kind_info(kind)->stored_originator,
-                                &has_clock, &clock, &has_rows, &highest, err);
+                                &clock.has_clock, &clock.at, &clock.has_rows, &clock.highest, err);
 
-    if (result != MIG_OK || !has_rows || (has_clock && clock >= highest))
+    if (result != MIG_OK)
         return result;
-    snprintf(note.expected, sizeof note.expected, "%" PRId64 " or above", highest);
-    if (has_clock)
-        snprintf(note.found, sizeof note.found, "%" PRId64, clock);
-    else
-        snprintf(note.found, sizeof note.found, "nothing");
-    return parity_report_add(check, kind, highest, node, &note, err);
+    if (clock.has_rows && (!clock.has_clock || clock.at < clock.highest))
+        return report_clock(check, node, kind, &clock, clock.highest, err);
+    if (clock.has_clock && check->terms.has_run && (!clock.has_rows || clock.at > clock.highest))
+        return check_not_ahead(check, node, kind, &clock, err);
+    return MIG_OK;
 }
 
 int parity_check_clocks(struct parity_check *check, struct mig_error *err)

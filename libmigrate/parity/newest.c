@@ -15,20 +15,57 @@ static bool is_current(const struct mig_envelope *envelope)
            !envelope->row->values[MIG_KP_CURRENT_SINCE_NS].is_null;
 }
 
+/* Nothing is known here of what was uploaded live, nor of who may sign it; but it must be readable,
+ * and be what it lies there for. */
+static int is_upload(struct mig_node *node, const struct mig_newest *newest, struct mig_bytes topic,
+                     bool *ret_is, struct mig_error *err)
+{
+    mig_cleanup(mig_arena_release) struct mig_arena arena = MIG_ARENA_INIT;
+    struct mig_layers layers;
+    struct mig_node_row row;
+    bool more = true, is = false;
+    int result = mig_node_read_begin(node, newest->originator, newest->sequence_id,
+                                     newest->sequence_id, err);
+
+    while (result == MIG_OK && (result = mig_node_read(node, &more, &row, err)) == MIG_OK && more) {
+        int parsed = MIG_E_CORRUPT;
+
+        if (row.has_envelope)
+            parsed = mig_originator_envelope_parse(row.originator_envelope, &arena, &layers, NULL);
+        if (parsed == MIG_E_NOMEM)
+            return mig_fail(err, MIG_E_NOMEM, "cannot read an envelope: out of memory");
+        is = parsed == MIG_OK && layers.unsigned_layer.originator == newest->originator &&
+             layers.unsigned_layer.sequence_id == (uint64_t) newest->sequence_id &&
+             mig_bytes_equal(layers.topic, topic);
+    }
+    if (result == MIG_OK)
+        *ret_is = is;
+    return result;
+}
+
 static int judge_newest(struct parity_check *check, size_t node, const struct mig_envelope *current,
                         const struct mig_newest *newest, struct mig_error *err)
 {
     struct parity_note note = {.what = "newest_key_package", .where = "meta"};
     const bool alone = newest->ties <= 1;
+    const bool live = alone && newest->originator >= FIRST_LIVE_ORIGINATOR;
+    bool is = false;
+    int result = MIG_OK;
 
-    if (alone && newest->originator >= FIRST_LIVE_ORIGINATOR)
-        return MIG_OK;
+    if (live)
+        result = is_upload(check->nodes[node].asker, newest, current->topic, &is, err);
+    if (result != MIG_OK || is)
+        return result;
     if (alone && newest->originator == mig_kind_info(current->kind)->stored_originator &&
         newest->sequence_id == current->sequence_id)
         return MIG_OK;
     snprintf(note.expected, sizeof note.expected, "%" PRId64 " alone", current->sequence_id);
     if (newest->originator == 0)
         snprintf(note.found, sizeof note.found, "none");
+    else if (live)
+        snprintf(note.found, sizeof note.found,
+                 "%" PRId64 " of originator %" PRIu32 ", which holds no envelope of this topic",
+                 newest->sequence_id, newest->originator);
     else if (alone)
         snprintf(note.found, sizeof note.found, "%" PRId64, newest->sequence_id);
     else

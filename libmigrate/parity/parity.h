@@ -36,6 +36,7 @@ struct mig_parity_options {
  *                           pruned and another node holds
  *   extra                   the node has a row that the source doesn't give
  *   blob_missing            there is a meta row, but no envelope
+ *   meta_missing            there is an envelope, but no meta row
  *   unreadable              the envelope can't be taken apart
  *   encoding                the envelope's parts are right, but not written as they should be
  *   topic expiry fee time   the value differs; where tells in which place: "meta" or "envelope"
@@ -48,6 +49,8 @@ struct mig_parity_options {
  *   unknown_run             there are rows above all that the runs in the books have reached, so
  *                           that nobody can say which rows must be there
  *   clock_behind            the vector clock is below the highest row
+ *   clock_ahead             the vector clock is above the highest row and above all that runs have
+ *                           reached
  *   newest_key_package      the node would give an installation another key package
  *   dead_letter_missing dead_letter_altered
  *                           a rejected row is not kept, or not as it is

@@ -47,6 +47,7 @@ bool parity_choose_run(const struct mig_runs *runs, struct mig_run *ret_run);
 struct parity_note {
     struct parity_note *next;
     const char *what, *where;
+    uint32_t originator; /* 0: the one that nodes keep the kind under */
     char expected[PARITY_SIDE_SIZE], found[PARITY_SIDE_SIZE];
 };
 struct parity_notes {
@@ -277,6 +278,8 @@ int parity_check_reach(struct parity_check *check, enum mig_kind kind, int64_t s
 /* How far the runs in the books of any of the nodes have got. */
 int parity_find_reach(struct parity_check *check, enum mig_table table, struct mig_reach *ret_reach,
                       struct mig_error *err);
+/* places.c: nothing lies where no part of the source is looked for. */
+int parity_check_places(struct parity_check *check, struct mig_error *err);
 /* clock.c: what other nodes would be told to ask for. */
 int parity_check_clocks(struct parity_check *check, struct mig_error *err);
 

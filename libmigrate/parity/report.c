@@ -61,7 +61,7 @@ int parity_report_add(struct parity_check *check, enum mig_kind kind, int64_t id
     *difference = (struct mig_parity_difference){
         .kind = kind,
         .id = id,
-        .originator = mig_kind_info(kind)->stored_originator,
+        .originator = note->originator ? note->originator : mig_kind_info(kind)->stored_originator,
         .node = node,
         .what = note->what,
         .where = note->where,

@@ -378,6 +378,25 @@ def row(originator, id):
     return f"originator_node_id = {originator} AND originator_sequence_id = {id}"
 
 
+def live_envelope(originator, id, topic):
+    """As far as anybody could tell: an originator envelope's layers around a topic, in hex."""
+    def member(number, value):
+        assert len(value) < 128
+        return bytes([number << 3 | 2, len(value)]) + value
+
+    payer = member(1, member(1, member(2, topic)))
+    return member(1, bytes([1 << 3, originator, 2 << 3, id]) + member(4, payer)).hex()
+
+
+def put_live(dsn, key_package, id, envelope):
+    """A row of a live node, newer than a key package and under its topic."""
+    psql(dsn, f"""
+        SELECT ensure_gateway_parts_v3(100, {id});
+        INSERT INTO {META} SELECT gateway_time + interval '1 hour', 100, {id}, topic, NULL, expiry
+        FROM {META} WHERE {row(13, key_package)};
+        INSERT INTO {BLOB} VALUES (100, {id}, '{envelope}')""")
+
+
 def copy_row(dsn, originator, id, new_id):
     psql(dsn, f"""
         INSERT INTO {META} SELECT gateway_time, originator_node_id, {new_id}, topic, payer_id, expiry
@@ -498,6 +517,34 @@ def make_two_key_packages_equally_new(world, dsn):
     return {("key_packages", older, "time"), ("key_packages", current, "newest_key_package")}
 
 
+def put_garbage_in_front_of_a_key_package(world, dsn):
+    put_live(dsn, world.overtaken, 1, "\\x0abc")
+    return {("key_packages", world.overtaken, "newest_key_package")}
+
+
+def keep_rows_of_originators_that_only_sign(world, dsn):
+    for originator in (12, 14):
+        psql(dsn, f"""
+            SELECT ensure_gateway_parts_v3({originator}, 3);
+            INSERT INTO {META} SELECT gateway_time, {originator}, 3, topic, payer_id, expiry
+            FROM {META} WHERE {row(10, world.messages['left alone'])}""")
+    return {("inbox_log", 3, "extra"), ("commit_messages", 3, "extra")}
+
+
+def add_a_blob_alone(world, dsn):
+    psql(dsn, f"""
+        SET session_replication_role = replica;
+        INSERT INTO {BLOB} SELECT originator_node_id, 888888, originator_envelope
+        FROM {BLOB} WHERE {row(10, world.messages['left alone'])}""")
+    return {("group_messages", 888888, "meta_missing")}
+
+
+def set_the_clock_far_ahead(world, dsn):
+    psql(dsn, "UPDATE gateway_envelopes_latest SET originator_sequence_id = 1000000"
+              " WHERE originator_node_id = 13")
+    return {("key_packages", world.overtaken, "clock_ahead")}
+
+
 def delete_a_dead_letter(world, dsn):
     psql(dsn, f"DELETE FROM migration_dead_letter_box WHERE sequence_id = {world.rejected}")
     return {("group_messages", world.rejected, "dead_letter_missing")}
@@ -508,7 +555,9 @@ TAMPERINGS = [
     add_a_row_in_a_gap, add_a_row_above_all, swap_two_topics, forge_a_signature, move_an_expiry,
     move_a_gateway_time, set_the_clock_back, name_another_payer, name_no_payer,
     put_an_envelope_under_another_id, make_an_older_key_package_the_newest,
-    make_two_key_packages_equally_new, delete_a_dead_letter,
+    make_two_key_packages_equally_new, put_garbage_in_front_of_a_key_package,
+    keep_rows_of_originators_that_only_sign, add_a_blob_alone, set_the_clock_far_ahead,
+    delete_a_dead_letter,
 ]
 
 MESSAGES = ["left alone", "flipped", "deleted", "spoiled", "swapped 1", "forged", "moved expiry",
@@ -528,6 +577,7 @@ def moved(world, databases, manifest, tool):
     world.key_packages = [add_key_package(world.v3, text) for text in ("older", "current")]
     world.equal_packages = [add_key_package(world.v3, text, "d0" * 32)
                             for text in ("older", "current")]
+    world.overtaken = add_key_package(world.v3, "overtaken", "e0" * 32)
     world.move()
 
     nodes, world.nodes = world.nodes, {"forger": databases.node(100)}
@@ -572,6 +622,50 @@ def test_names_a_lone_tampering(moved, tamper, tool):
                for line in printed.out.splitlines())
     assert printed.out.splitlines()[-1].startswith("verdict: red")
     assert "hint:" in printed.err
+
+
+@pytest.mark.parametrize("originator, id, topic, what", [
+    (100, 9, "03" + INSTALLATION, None),
+    (101, 9, "03" + INSTALLATION, "newest_key_package"),
+    (100, 8, "03" + INSTALLATION, "newest_key_package"),
+    (100, 9, "03" + "c1" * 32, "newest_key_package"),
+])
+def test_a_live_upload_may_be_newest_if_it_is_one(world, originator, id, topic, what):
+    current = add_key_package(world.v3, "current")
+    world.move()
+    envelope = live_envelope(originator, id, bytes.fromhex(topic))
+    put_live(world.nodes["beta"], current, 9, "\\x" + envelope)
+    assert named(world.check(status=3 if what else 0)) == (
+        {("beta", "key_packages", current, what)} if what else set())
+
+
+def test_a_clock_stays_where_a_pruner_took_rows(world):
+    world.write(policy={"expired": "keep"})
+    add_message(world.v3, "young")
+    id = add_message(world.v3, "expired", age="61 days")
+    world.move()
+    for dsn in (world.v3, *world.nodes.values()):
+        psql(dsn, f"DELETE FROM {META} WHERE {row(10, id)}" if dsn != world.v3 else
+                  f"DELETE FROM group_messages WHERE id = {id}")
+    assert world.check(status=0)["verdict"] == "green"
+    for dsn in world.nodes.values():
+        psql(dsn, f"DELETE FROM {META}")
+    psql(world.v3, "DELETE FROM group_messages")
+    assert world.check(status=0)["verdict"] == "green"
+
+
+def test_lone_blobs_are_found_however_many_rows_there_are(world):
+    world.seed(200)
+    world.move()
+    psql(world.nodes["alpha"], f"""
+        SET session_replication_role = replica;
+        INSERT INTO {BLOB} SELECT 11, id, '' FROM generate_series(100001, 140000) id;
+        INSERT INTO {META} SELECT now(), 11, id, '', NULL, 0
+        FROM generate_series(100001, 140000) id WHERE id NOT IN (100001, 116384, 120000, 140000);
+        DELETE FROM {META} WHERE originator_sequence_id = 20 AND originator_node_id = 11""")
+    report = world.check("--list", 50000, status=3)
+    assert {id for *_, id, what in named(report) if what == "meta_missing"} == {
+        20, 100001, 116384, 120000, 140000}
 
 
 # ---- what is asked of it --------------------------------------------------------------------------
