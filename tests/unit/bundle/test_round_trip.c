@@ -154,3 +154,43 @@ Test(round_trip, a_spooled_stream_leaves_no_file_behind)
     cr_assert_eq(rmdir("spool"), 0, "it must be empty");
     unsetenv("TMPDIR");
 }
+
+/* ---- judged by the caller ----------------------------------------------------------------- */
+
+static size_t judged;
+
+static int refuse_key_packages(const struct mig_bundle_facts *facts, const struct mig_part *part,
+                               struct mig_error *err)
+{
+    cr_assert_eq(facts->stage, MIG_STAGE_ENVELOPES);
+    judged++;
+    return part->table == MIG_TABLE_KEY_PACKAGES
+               ? mig_fail(err, MIG_E_REFUSED, "no key packages, please")
+               : MIG_OK;
+}
+
+static int accept(const struct mig_bundle_facts *facts, const struct mig_part *part,
+                  struct mig_error *err)
+{
+    (void) facts;
+    (void) part;
+    (void) err;
+    judged++;
+    return MIG_OK;
+}
+
+Test(round_trip, a_judge_sees_every_part_before_anything_is_given_out)
+{
+    mig_cleanup(mig_bundle_reader_free) struct mig_bundle_reader *reader = NULL;
+    struct mig_error err = MIG_ERROR_INIT;
+    size_t files;
+
+    cr_assert_eq(sample_write("d", MIG_STAGE_ENVELOPES, NULL), MIG_OK);
+    cr_assert_eq(mig_bundle_open_judged("d", refuse_key_packages, &reader, &err), MIG_E_REFUSED);
+    cr_assert_null(reader);
+    cr_assert_not_null(strstr(err.message, "bundle 'd': no key packages"), "%s", err.message);
+    judged = 0;
+    cr_assert_eq(mig_bundle_open_judged("d", accept, &reader, &err), MIG_OK, "%s", err.message);
+    mig_bundle_entries(reader, &files);
+    cr_assert_eq(judged, files);
+}
