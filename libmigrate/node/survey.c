@@ -70,7 +70,8 @@ static int end_of_page(struct mig_node *node, const char *originator, const char
     return result;
 }
 
-/* Both tables are held to the page, so that neither is read further than that. */
+/* Both tables are held to the page, so that neither is read further than that. No join: before a
+ * table's first ANALYZE it would be planned for a handful of rows. */
 int mig_node_lone_blobs(struct mig_node *node, uint32_t originator, int64_t first_id,
                         struct mig_lone_blobs *ret_blobs, struct mig_error *err)
 {
@@ -85,12 +86,11 @@ int mig_node_lone_blobs(struct mig_node *node, uint32_t originator, int64_t firs
         return result;
     result = mig_pg_query(
         node->pg,
-        "SELECT b.originator_sequence_id FROM gateway_envelopes_blob b WHERE"
-        " b.originator_node_id = $1::int AND b.originator_sequence_id BETWEEN $2::bigint AND"
-        " $3::bigint AND NOT EXISTS (SELECT FROM gateway_envelopes_meta m WHERE"
-        " m.originator_node_id = $1::int AND m.originator_sequence_id BETWEEN $2::bigint AND"
-        " $3::bigint AND m.originator_sequence_id = b.originator_sequence_id)"
-        " ORDER BY b.originator_sequence_id LIMIT $4::int",
+        "SELECT originator_sequence_id FROM gateway_envelopes_blob WHERE originator_node_id ="
+        " $1::int AND originator_sequence_id BETWEEN $2::bigint AND $3::bigint EXCEPT"
+        " SELECT originator_sequence_id FROM gateway_envelopes_meta WHERE originator_node_id ="
+        " $1::int AND originator_sequence_id BETWEEN $2::bigint AND $3::bigint"
+        " ORDER BY 1 LIMIT $4::int",
         (const char *const[]){number, first, node_number(last_id, last),
                               node_number(MIG_LONE_BLOBS_MAX, limit)},
         4, &answer, err);
