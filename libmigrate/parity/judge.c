@@ -10,14 +10,21 @@ static int64_t floor_divide(int64_t number, int64_t by)
     return number / by - (number % by < 0);
 }
 
-static int judge_absent(const struct mig_envelope *planned, bool required,
-                        struct parity_notes *notes, enum parity_outcome *ret_outcome,
+/* What has expired since the run, a node's own pruner may have removed. */
+static bool has_gone_since(const struct parity_terms *terms, const struct mig_envelope *planned)
+{
+    return !terms->manifest->policy.keep_expired && mig_kind_info(planned->kind)->expires &&
+           planned->expiry_unixtime <= floor_divide(terms->now_ns, MIG_NS_PER_SECOND);
+}
+
+static int judge_absent(const struct parity_terms *terms, const struct mig_envelope *planned,
+                        bool required, struct parity_notes *notes, enum parity_outcome *ret_outcome,
                         struct mig_error *err)
 {
     char side[PARITY_SIDE_SIZE];
     int result;
 
-    if (!required || planned->route != MIG_ROUTE_NODE) {
+    if (!required || planned->route != MIG_ROUTE_NODE || has_gone_since(terms, planned)) {
         *ret_outcome = PARITY_NOTHING;
         return MIG_OK;
     }
@@ -162,8 +169,9 @@ int parity_judge(const struct parity_terms *terms, enum mig_kind kind, bool requ
                  struct mig_error *err)
 {
     struct parity_notes notes = {.arena = notes_arena, .last = &notes.first};
-    int result = pair->held ? judge_held(terms, kind, required, scratch, &notes, pair, err)
-                            : judge_absent(pair->planned, required, &notes, &pair->outcome, err);
+    int result = pair->held
+                     ? judge_held(terms, kind, required, scratch, &notes, pair, err)
+                     : judge_absent(terms, pair->planned, required, &notes, &pair->outcome, err);
 
     pair->notes = notes.first;
     return result;

@@ -655,17 +655,53 @@ def test_a_clock_stays_where_a_pruner_took_rows(world):
 
 
 def test_lone_blobs_are_found_however_many_rows_there_are(world):
-    world.seed(200)
+    add_message(world.v3, "a message")
     world.move()
     psql(world.nodes["alpha"], f"""
+        SELECT ensure_gateway_parts_v3(12, 1);
         SET session_replication_role = replica;
-        INSERT INTO {BLOB} SELECT 11, id, '' FROM generate_series(100001, 140000) id;
-        INSERT INTO {META} SELECT now(), 11, id, '', NULL, 0
-        FROM generate_series(100001, 140000) id WHERE id NOT IN (100001, 116384, 120000, 140000);
-        DELETE FROM {META} WHERE originator_sequence_id = 20 AND originator_node_id = 11""")
-    report = world.check("--list", 50000, status=3)
+        INSERT INTO {BLOB} SELECT 12, id, '' FROM generate_series(1, 17000) id;
+        INSERT INTO {META} SELECT now(), 12, id, '', NULL, 0
+        FROM generate_series(1, 17000) id WHERE id NOT IN (1, 16384, 16385, 17000)""")
+    report = world.check("--list", 20000, status=3)
     assert {id for *_, id, what in named(report) if what == "meta_missing"} == {
-        20, 100001, 116384, 120000, 140000}
+        1, 16384, 16385, 17000}
+    assert report["difference_count"] == 17000
+
+
+def at(**ago):
+    when = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(**ago)
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@pytest.mark.parametrize("policy", [{}, {"originator_ns": "migrated"}, {"profile": "xmtpd"}])
+def test_is_green_after_several_runs_and_what_pruners_took(world, policy):
+    """V3 goes on between the runs, its pruner and the nodes' take what is due, and live rows come."""
+    world.write(policy=policy)
+    world.seed(600)
+    add_message(world.v3, "old", age="40 days")
+    world.tool("xmtp-migrate", "run", "--manifest", world.manifest, "--as-of", at(days=2),
+               status=None)
+    for text in ("second", "third"):
+        add_message(world.v3, text)
+        psql(world.v3, "DELETE FROM group_messages WHERE id = (SELECT min(id) FROM group_messages"
+                       " WHERE created_at < now() - interval '30 days')")
+        world.move()
+    for dsn in world.nodes.values():
+        psql(dsn, f"""
+            SELECT ensure_gateway_parts_v3(100, 1);
+            INSERT INTO {META} VALUES (now(), 100, 1, '\\x00aa', NULL, 99999999999);
+            INSERT INTO {BLOB} VALUES (100, 1, 'x')""")
+    add_message(world.v3, "above")
+    assert world.check(status=0)["verdict"] == "green"
+
+
+def test_a_row_that_expired_since_the_run_may_be_gone(world):
+    id = add_message(world.v3, "expired yesterday", age="61 days")
+    world.tool("xmtp-migrate", "run", "--manifest", world.manifest, "--as-of", at(days=2))
+    assert sums(world.check(status=0), "group_messages")["held"] == 1
+    psql(world.nodes["beta"], f"DELETE FROM {META} WHERE {row(10, id)}")
+    assert sums(world.check(status=0), "group_messages", "beta")["missing"] == 0
 
 
 # ---- what is asked of it --------------------------------------------------------------------------
