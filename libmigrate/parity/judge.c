@@ -10,8 +10,8 @@ static int64_t floor_divide(int64_t number, int64_t by)
     return number / by - (number % by < 0);
 }
 
-/* What has expired since the run, a node's own pruner may have removed. */
-static bool has_gone_since(const struct parity_terms *terms, const struct mig_envelope *planned)
+/* A node's own pruner may have removed it. */
+static bool has_expired_since(const struct parity_terms *terms, const struct mig_envelope *planned)
 {
     return !terms->manifest->policy.keep_expired && mig_kind_info(planned->kind)->expires &&
            planned->expiry_unixtime <= floor_divide(terms->now_ns, MIG_NS_PER_SECOND);
@@ -24,14 +24,18 @@ static int judge_absent(const struct parity_terms *terms, const struct mig_envel
     char side[PARITY_SIDE_SIZE];
     int result;
 
-    if (!required || planned->route != MIG_ROUTE_NODE || has_gone_since(terms, planned)) {
+    if (!required || planned->route != MIG_ROUTE_NODE) {
         *ret_outcome = PARITY_NOTHING;
         return MIG_OK;
     }
     if ((result = parity_show_digest(planned->client_envelope, side, err)) != MIG_OK)
         return result;
     *ret_outcome = PARITY_MISSING;
-    return parity_note(notes, "missing", "", side, "nothing", err);
+    return parity_note(notes, "missing", "", side,
+                       has_expired_since(terms, planned)
+                           ? "nothing, but it has expired since: judge with a later --as-of"
+                           : "nothing",
+                       err);
 }
 
 static int note_extra(const struct mig_envelope *planned, const struct parity_held *held,

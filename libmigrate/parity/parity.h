@@ -49,8 +49,6 @@ struct mig_parity_options {
  *   unknown_run             there are rows above all that the runs in the books have reached, so
  *                           that nobody can say which rows must be there
  *   clock_behind            the vector clock is below the highest row
- *   clock_ahead             the vector clock is above the highest row and above all that runs have
- *                           reached
  *   newest_key_package      the node would give an installation another key package
  *   dead_letter_missing dead_letter_altered
  *                           a rejected row is not kept, or not as it is

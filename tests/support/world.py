@@ -80,6 +80,14 @@ def assert_closes(account):
     assert rejected == sum(account["rejects"].values())
 
 
+def assert_told(ran, *subjects):
+    """One error with its subjects, and a hint."""
+    for subject in subjects:
+        assert subject in ran.err, ran.err
+    assert "hint:" in ran.err, ran.err
+    assert ran.out == ""
+
+
 class World:
     """A V3 database and the nodes alpha and beta; more by node()."""
 
