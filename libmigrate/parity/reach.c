@@ -39,7 +39,7 @@ static int check_node(struct parity_check *check, size_t node, enum mig_kind kin
                       int64_t settled_bound, struct mig_error *err)
 {
     const struct mig_kind_info *info = mig_kind_info(kind);
-    struct mig_reach reach, before;
+    struct mig_reach reach = {INT64_MIN, INT64_MAX}, before;
     uint64_t rows = 0;
     int64_t lowest, last_id;
     int result = parity_find_reach(check, info->table, &reach, err);
@@ -50,13 +50,11 @@ static int check_node(struct parity_check *check, size_t node, enum mig_kind kin
                                                   : reach.unsettled - (reach.unsettled > INT64_MIN);
         if (result != MIG_OK || reach.settled == INT64_MIN || reach.settled >= last_id)
             return result;
-        result = mig_node_count(check->nodes[node].asker, info->stored_originator,
-                                reach.settled + 1, last_id, &rows, &lowest, err);
-        if (result != MIG_OK || rows == 0)
+        if ((result = mig_node_count(check->nodes[node].asker, info->stored_originator,
+                                     reach.settled + 1, last_id, &rows, &lowest, err)) != MIG_OK ||
+            rows == 0 || (result = parity_find_reach(check, info->table, &reach, err)) != MIG_OK)
             return result;
-        result = parity_find_reach(check, info->table, &reach, err);
-    } while (result != MIG_OK || reach.settled != before.settled ||
-             reach.unsettled != before.unsettled);
+    } while (reach.settled != before.settled || reach.unsettled != before.unsettled);
     return report_rows(check, node, kind, &reach, rows, lowest, err);
 }
 
