@@ -184,8 +184,8 @@ static int wait_for_writers(struct mig_source *source, const struct watch *watch
     return result;
 }
 
-static int read_highest(struct mig_source *source, const struct mig_table_info *info, bool *ret_any,
-                        int64_t *ret_highest, struct mig_error *err)
+static int read_highest(struct mig_source *source, const struct mig_table_info *info,
+                        int64_t *bound, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     char sql[SQL_SIZE];
@@ -193,10 +193,30 @@ static int read_highest(struct mig_source *source, const struct mig_table_info *
 
     snprintf(sql, sizeof sql, "SELECT max(%s)::bigint FROM %s", info->id_column, info->name);
     result = mig_pg_query(source->pg, sql, NULL, 0, &answer, err);
+    if (result == MIG_OK && mig_pg_text(&answer, 0, 0) && mig_pg_int64(&answer, 0, 0) > *bound)
+        *bound = mig_pg_int64(&answer, 0, 0);
+    return result;
+}
+
+/* The first row above all that the sequence has given out. A statement reads the sequence as it is
+ * then, after it chose what rows it sees: those drawn meanwhile are no strays. */
+static int find_strays(struct mig_source *source, const struct mig_table_info *info,
+                       const struct sequence *sequence, struct mig_settled *settled,
+                       struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char sql[SQL_SIZE];
+    int result;
+
+    snprintf(sql, sizeof sql,
+             "SELECT min(%s)::bigint FROM %s WHERE %s > (SELECT greatest('%" PRId64 "'::bigint,"
+             " last_value - (NOT is_called)::int) FROM %s)",
+             info->id_column, info->name, info->id_column, settled->bound, sequence->name);
+    result = mig_pg_query(source->pg, sql, NULL, 0, &answer, err);
     if (result != MIG_OK)
         return result;
-    *ret_any = mig_pg_text(&answer, 0, 0) != NULL;
-    *ret_highest = *ret_any ? mig_pg_int64(&answer, 0, 0) : 0;
+    settled->has_strays = mig_pg_text(&answer, 0, 0) != NULL;
+    settled->stray_first = settled->has_strays ? mig_pg_int64(&answer, 0, 0) : 0;
     return MIG_OK;
 }
 
@@ -207,8 +227,6 @@ int mig_source_settle(struct mig_source *source, enum mig_table table,
     mig_cleanup(sequence_release) struct sequence sequence = {0};
     struct mig_settled settled = {0};
     struct watch watch = {.table = info->name};
-    int64_t highest, given_out;
-    bool any;
     int result;
 
     if ((result = find_sequence(source, info, &sequence, err)) != MIG_OK ||
@@ -218,21 +236,13 @@ int mig_source_settle(struct mig_source *source, enum mig_table table,
         return result;
     watch.sequence = sequence.name;
     watch.sql = source->manifest->settle == MIG_SETTLE_WRITERS ? writers_sql : everybody_sql;
-    if ((result = wait_for_writers(source, &watch, err)) != MIG_OK ||
-        (result = read_highest(source, info, &any, &highest, err)) != MIG_OK)
+    if ((result = wait_for_writers(source, &watch, err)) != MIG_OK)
         return result;
-    if (source->manifest->settle == MIG_SETTLE_ALL_TRANSACTIONS) {
-        /* Ids may be drawn by hand: what is visible now that everybody has ended is final. */
-        if (any && highest > settled.bound)
-            settled.bound = highest;
+    /* Ids may be drawn by hand: when everybody has ended, what is visible is final. */
+    result = source->manifest->settle == MIG_SETTLE_WRITERS
+                 ? find_strays(source, info, &sequence, &settled, err)
+                 : read_highest(source, info, &settled.bound, err);
+    if (result == MIG_OK)
         *ret_settled = settled;
-        return MIG_OK;
-    }
-    /* Read after the rows were looked at: what the sequence gave out meanwhile is no stray. */
-    if ((result = read_sequence(source, &sequence, &given_out, err)) != MIG_OK)
-        return result;
-    settled.has_strays = any && highest > given_out;
-    settled.stray_first = settled.has_strays ? given_out + 1 : 0;
-    *ret_settled = settled;
-    return MIG_OK;
+    return result;
 }

@@ -89,6 +89,18 @@ def test_judges_rows_with_ids_drawn_by_hand(world):
     assert ("alpha", "group_messages", 5000, "missing") in named(report)
 
 
+def test_a_row_drawn_by_hand_far_above_brings_no_later_row_into_the_judgement(world):
+    stray = add_message(world.v3, "drawn by hand")
+    psql(world.v3, f"UPDATE group_messages SET id = 10 ^ 12 WHERE id = {stray}")
+    world.move()
+    later = add_message(world.v3, "came after the run")
+    report = world.check(status=0)
+    assert report["kinds"]["group_messages"]["judged"] == 1
+    psql(world.nodes["alpha"], f"DELETE FROM {META} WHERE {row(10, 10 ** 12)}")
+    assert named(world.check(status=3)) == {("alpha", "group_messages", 10 ** 12, "missing")}
+    assert later < 10 ** 12
+
+
 def test_an_auditor_needs_addresses_only(world):
     add_message(world.v3, "hello")
     world.move()
