@@ -226,14 +226,18 @@ def freeze():
     stopped = []
 
     def stop(server):
+        # The server first: it then makes no more children, and lets none disappear.
+        os.kill(server.pid, signal.SIGSTOP)
+        stopped.append(server.pid)
         children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(server.pid)],
                                   capture_output=True, text=True).stdout.split()
-        for pid in (server.pid, *map(int, children)):
+        for pid in map(int, children):
             os.kill(pid, signal.SIGSTOP)
             stopped.append(pid)
 
     yield stop
-    for pid in stopped:
+    # And last: it would clear away a child that had ended meanwhile, with its pid.
+    for pid in reversed(stopped):
         os.kill(pid, signal.SIGCONT)
 
 
