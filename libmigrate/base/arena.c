@@ -74,6 +74,21 @@ void mig_arena_release(struct mig_arena *arena)
     *arena = MIG_ARENA_INIT;
 }
 
+void mig_arena_reset(struct mig_arena *arena)
+{
+    struct mig_arena_block *kept = arena->blocks;
+
+    if (!kept || kept->capacity > BLOCK_SIZE) {
+        mig_arena_release(arena);
+        return;
+    }
+    arena->blocks = kept->older;
+    mig_arena_release(arena);
+    kept->older = NULL;
+    kept->used = 0;
+    arena->blocks = kept;
+}
+
 void mig_arena_join(struct mig_arena *arena, struct mig_arena *from)
 {
     struct mig_arena_block **last = &arena->blocks;

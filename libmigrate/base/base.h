@@ -131,6 +131,8 @@ int mig_arena_alloc(struct mig_arena *arena, size_t size, void **ret_memory, str
 int mig_arena_copy(struct mig_arena *arena, struct mig_bytes bytes, struct mig_bytes *ret_copy,
                    struct mig_error *err);
 void mig_arena_release(struct mig_arena *arena);
+/* Forgets all pieces, and keeps an ordinary block for what comes next. */
+void mig_arena_reset(struct mig_arena *arena);
 /* Hands all pieces of from over to arena; from is empty afterwards. */
 void mig_arena_join(struct mig_arena *arena, struct mig_arena *from);
 

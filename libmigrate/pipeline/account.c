@@ -273,9 +273,24 @@ static int find_run(struct mig_node **nodes, size_t count, const char *wanted,
     return MIG_OK;
 }
 
-int mig_account_read(struct mig_node **nodes, size_t node_count, const char *run,
+/* Told before all else: it is why the rest is not there yet. */
+static int add_away(struct mig_account *account, const struct mig_nodes *nodes,
+                    struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < nodes->away_count && result == MIG_OK; i++) {
+        account->unfinished = true;
+        result = mig_account_add_problem(account, err, "node '%s' is away: %s", nodes->away[i].name,
+                                         nodes->away[i].why.message);
+    }
+    return result;
+}
+
+int mig_account_read(const struct mig_nodes *nodes, const char *run,
                      struct mig_account **ret_account, struct mig_error *err)
 {
+    const size_t node_count = nodes->count;
     mig_cleanup(mig_account_free) struct mig_account *account = calloc(1, sizeof *account);
     struct mig_node_sums *sums = calloc(node_count + 1, sizeof *sums);
     int result = MIG_OK;
@@ -285,9 +300,11 @@ int mig_account_read(struct mig_node **nodes, size_t node_count, const char *run
     if (!account || !sums || !account->nodes)
         result = mig_fail(err, MIG_E_NOMEM, "out of memory");
     if (result == MIG_OK)
-        result = find_run(nodes, node_count, run, account, err);
+        result = find_run(nodes->items, node_count, run, account, err);
     if (result == MIG_OK && account->started)
-        result = read_sums(nodes, node_count, account, sums, err);
+        result = add_away(account, nodes, err);
+    if (result == MIG_OK && account->started)
+        result = read_sums(nodes->items, node_count, account, sums, err);
     for (size_t i = 0; sums && i < node_count; i++)
         mig_node_sums_release(&sums[i]);
     free(sums);

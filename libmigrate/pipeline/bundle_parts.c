@@ -106,9 +106,9 @@ int bundle_parts_judge(const struct mig_bundle_facts *facts, const struct mig_pa
                          envelope, err);
 }
 
-int bundle_parts_next(void *context, struct mig_part **ret_part, struct mig_error *err)
+int bundle_parts_next(struct mig_bundle_reader *reader, struct mig_part **ret_part,
+                      struct mig_error *err)
 {
-    struct mig_bundle_reader *reader = context;
     mig_cleanup(mig_part_free) struct mig_part *part = NULL;
     mig_cleanup(mig_part_free) struct mig_part *chain = NULL;
     const struct mig_bundle_entry *entry;

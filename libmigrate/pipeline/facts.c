@@ -102,6 +102,18 @@ int pipeline_check_facts(const struct mig_manifest *manifest, const struct pipel
     return mig_hint(err, "use the manifest and keys it was made with, or make it anew");
 }
 
+int pipeline_expect_stage(const struct mig_bundle_facts *facts, enum mig_stage stage,
+                          const char *path, struct mig_error *err)
+{
+    if (facts->stage == stage)
+        return MIG_OK;
+    mig_fail(err, MIG_E_REFUSED, "'%s' is a bundle of %s, not of %s", path,
+             stage == MIG_STAGE_ROWS ? "envelopes" : "rows",
+             stage == MIG_STAGE_ROWS ? "rows" : "envelopes");
+    return mig_hint(err, "xmtp-export writes rows, xmtp-transform makes envelopes of them, "
+                         "xmtp-load loads those");
+}
+
 /* Of fixed length, so that no two lists of rows can look alike. What a node orders key packages by
  * stands beside the envelope, not in it. */
 static int add_row(struct mig_buffer *text, const struct mig_envelope *envelope,

@@ -1,6 +1,6 @@
 /*
- * Parts to all nodes: each node has a thread and a bounded queue, and gets the same parts in the
- * same order. A part is shared, not copied.
+ * Parcels to all nodes: the rows of several parts are transformed side by side and given on in
+ * order; each node has a thread and a bounded queue. A parcel is shared, not copied.
  */
 #include "libmigrate/pipeline/pipeline_private.h"
 
@@ -8,51 +8,89 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* For how long others may wait in all while a node's queue is full, before it is left behind. */
+#define PATIENCE_MS 2000
+#define LOOK_MS 100
+
 struct flow;
 
 struct lane {
     struct flow *flow;
     struct mig_node *node;
-    struct mig_queue *queue;
+    struct mig_queue *queue; /* NULL: not wanted */
     pthread_t thread;
     bool running;
-    uint64_t rows, rejected; /* done by this lane */
+    _Atomic bool open;   /* takes more parcels */
+    unsigned held_up_ms; /* others waited for it; the giving thread's */
+    uint64_t rows, rejected;
+    struct flow_end *ret_end;
 };
 
 struct flow {
     const struct flow_options *options;
+    const struct flow_source *source;
     struct lane *lanes;
     size_t lane_count;
-    pthread_mutex_t lock; /* over failure and the lanes' counts */
-    struct mig_error failure;
+    pthread_mutex_t lock;     /* over what follows, and the lanes' counts and ends */
+    struct mig_error failure; /* of everything */
 };
 
-static void drop(struct flow_part **part)
+/* What ends all lanes, whichever it came from. */
+static void stop_flow(void *context)
 {
-    struct flow_part *p = mig_take(*part);
+    struct flow *flow = context;
 
-    if (!p || atomic_fetch_sub(&p->holders, 1) != 1)
-        return;
-    mig_part_free(&p->part);
-    free(p);
+    for (size_t i = 0; i < flow->lane_count; i++)
+        if (flow->lanes[i].queue)
+            mig_queue_cancel(flow->lanes[i].queue);
+    flow->source->stop(flow->source->context);
 }
 
-static void discard(void *item)
-{
-    struct flow_part *part = item;
-
-    drop(&part);
-}
-
-/* The first failure stops everybody; later ones are its echoes. */
 static void fail_flow(struct flow *flow, const struct mig_error *err)
 {
     pthread_mutex_lock(&flow->lock);
     if (flow->failure.code == MIG_OK)
         flow->failure = *err;
     pthread_mutex_unlock(&flow->lock);
+    stop_flow(flow);
+}
+
+static size_t count_open(const struct flow *flow)
+{
+    size_t count = 0;
+
     for (size_t i = 0; i < flow->lane_count; i++)
-        mig_queue_cancel(flow->lanes[i].queue);
+        count += flow->lanes[i].open;
+    return count;
+}
+
+/* What still waits for a lane that has ended keeps no memory from the others. */
+static void drain(struct lane *lane)
+{
+    void *item = NULL;
+
+    while (mig_queue_pop(lane->queue, &item, NULL) == MIG_OK && item)
+        parcel_discard(item);
+}
+
+/* A node's own failure leaves the others going; ours, and a wish to stop, do not. */
+static void fail_lane(struct lane *lane, const struct mig_error *err)
+{
+    struct flow *flow = lane->flow;
+    const bool ours = err->code == MIG_E_CANCELLED || err->code == MIG_E_NOMEM;
+    bool last;
+
+    pthread_mutex_lock(&flow->lock);
+    lane->open = false;
+    *lane->ret_end = (struct flow_end){LANE_FAILED, *err};
+    last = count_open(flow) == 0;
+    pthread_mutex_unlock(&flow->lock);
+    if (ours || last)
+        fail_flow(flow, err);
+    else
+        mig_log(flow->options->hooks, MIG_LOG_WARN, "%s: the other nodes go on without it",
+                err->message);
+    drain(lane);
 }
 
 static uint64_t rejected_in(const struct mig_part *part)
@@ -85,9 +123,10 @@ static void say_progress(struct flow *flow, struct lane *lane, const struct mig_
     pthread_mutex_lock(&flow->lock);
     lane->rows += counted_in(part);
     lane->rejected += rejected_in(part) + loaded->conflicts;
-    progress.done = UINT64_MAX;
+    progress.done = lane->rows;
+    progress.rejected = lane->rejected;
     for (size_t i = 0; i < flow->lane_count; i++)
-        if (flow->lanes[i].rows < progress.done) {
+        if (flow->lanes[i].open && flow->lanes[i].rows < progress.done) {
             progress.done = flow->lanes[i].rows;
             progress.rejected = flow->lanes[i].rejected;
         }
@@ -100,90 +139,158 @@ static void *load_lane(void *context)
     struct lane *lane = context;
     struct mig_error err = MIG_ERROR_INIT;
     void *item = NULL;
-    int result;
+    int result = MIG_OK;
 
-    while ((result = mig_queue_pop(lane->queue, &item, &err)) == MIG_OK && item) {
-        mig_cleanup(drop) struct flow_part *part = mig_take(item);
+    /* A queue that was cancelled is an echo of a failure that is known. */
+    while (result == MIG_OK && mig_queue_pop(lane->queue, &item, NULL) == MIG_OK && item) {
+        mig_cleanup(parcel_drop) struct parcel *parcel = mig_take(item);
         struct mig_load_result loaded;
 
-        result = mig_node_load(lane->node, lane->flow->options->run, part->part, &part->digests,
+        result = mig_node_load(lane->node, lane->flow->options->run, parcel->part, &parcel->digests,
                                &loaded, &err);
-        if (result != MIG_OK)
-            break;
-        say_progress(lane->flow, lane, part->part, &loaded);
+        if (result == MIG_OK)
+            say_progress(lane->flow, lane, parcel->part, &loaded);
     }
     if (result != MIG_OK)
-        fail_flow(lane->flow, &err);
+        fail_lane(lane, &err);
     return NULL;
 }
 
-static int open_lanes(struct flow *flow, struct mig_nodes *nodes, struct mig_error *err)
+/* ---- giving ------------------------------------------------------------------------------- */
+
+static bool others_wait(const struct flow *flow, const struct lane *lane)
+{
+    for (size_t i = 0; i < flow->lane_count; i++)
+        if (&flow->lanes[i] != lane && flow->lanes[i].open &&
+            mig_queue_is_starved(flow->lanes[i].queue))
+            return true;
+    return false;
+}
+
+static void leave_behind(struct lane *lane)
+{
+    struct flow *flow = lane->flow;
+
+    pthread_mutex_lock(&flow->lock);
+    lane->open = false;
+    lane->ret_end->end = LANE_BEHIND;
+    pthread_mutex_unlock(&flow->lock);
+    mig_queue_close(lane->queue);
+    mig_log(flow->options->hooks, MIG_LOG_WARN,
+            "node '%s' holds up the others: it is left behind, and caught up afterwards",
+            mig_node_name(lane->node));
+}
+
+/* Waits until the lane has room, or is no longer open. */
+static void await_room(struct lane *lane, size_t bytes)
+{
+    struct flow *flow = lane->flow;
+    bool room = false;
+
+    if (mig_queue_is_low(lane->queue))
+        lane->held_up_ms = 0;
+    while (lane->open && !room) {
+        if (mig_queue_await_room(lane->queue, bytes, LOOK_MS, &room, NULL) != MIG_OK)
+            return;
+        if (room || !flow->options->may_leave_behind || !others_wait(flow, lane))
+            continue;
+        lane->held_up_ms += LOOK_MS;
+        if (lane->held_up_ms >= PATIENCE_MS)
+            leave_behind(lane);
+    }
+}
+
+/* A lane that fails meanwhile is none of the giver's failures. */
+static void give_to_lane(struct lane *lane, struct parcel *parcel)
+{
+    void *item = parcel_share(parcel);
+
+    await_room(lane, parcel->charged);
+    if (!lane->open || mig_queue_push(lane->queue, &item, parcel->charged, NULL) != MIG_OK)
+        parcel_discard(item);
+}
+
+static int give(void *context, void **item, struct mig_error *err)
+{
+    struct flow *flow = context;
+    mig_cleanup(parcel_drop) struct parcel *parcel = mig_take(*item);
+
+    for (size_t i = 0; i < flow->lane_count; i++)
+        if (flow->lanes[i].open)
+            give_to_lane(&flow->lanes[i], parcel);
+    if (count_open(flow) > 0)
+        return MIG_OK;
+    pthread_mutex_lock(&flow->lock);
+    for (size_t i = 0; i < flow->lane_count && flow->failure.code == MIG_OK; i++)
+        if (flow->lanes[i].queue && flow->lanes[i].ret_end->end == LANE_FAILED)
+            flow->failure = flow->lanes[i].ret_end->failure;
+    if (flow->failure.code == MIG_OK)
+        mig_fail(&flow->failure, MIG_E_TEMPORARY, "all nodes were left behind");
+    *err = flow->failure;
+    pthread_mutex_unlock(&flow->lock);
+    return err->code;
+}
+
+static int take(void *context, void **ret_item, struct mig_error *err)
+{
+    struct flow *flow = context;
+    struct parcel *parcel = NULL;
+    int result = flow->source->take(flow->source->context, &parcel, err);
+
+    *ret_item = parcel;
+    return result;
+}
+
+static int transform(void *context, unsigned worker, void *item, struct mig_error *err)
+{
+    const struct flow *flow = context;
+    struct parcel *parcel = item;
+    int result = flow->source->transform
+                     ? flow->source->transform(flow->source->context, worker, parcel->part, err)
+                     : MIG_OK;
+
+    return result == MIG_OK ? parcel_seal(parcel, err) : result;
+}
+
+/* ---- lanes -------------------------------------------------------------------------------- */
+
+static int open_lanes(struct flow *flow, const struct mig_nodes *nodes, const bool *wanted,
+                      struct flow_end *ret_ends, struct mig_error *err)
 {
     flow->lanes = calloc(nodes->count, sizeof *flow->lanes);
     if (!flow->lanes)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    flow->lane_count = nodes->count;
     for (size_t i = 0; i < nodes->count; i++) {
         struct lane *lane = &flow->lanes[i];
-        int result = mig_queue_open(PIPELINE_QUEUE_BYTES, discard, &lane->queue, err);
+        int result;
 
-        if (result != MIG_OK)
+        ret_ends[i] = (struct flow_end){LANE_DONE, MIG_ERROR_INIT};
+        *lane = (struct lane){.flow = flow, .node = nodes->items[i], .ret_end = &ret_ends[i]};
+        if (wanted && !wanted[i])
+            continue;
+        if ((result = mig_queue_open(flow->options->lane_bytes, parcel_discard, &lane->queue,
+                                     err)) != MIG_OK)
             return result;
-        lane->flow = flow;
-        lane->node = nodes->items[i];
-        flow->lane_count++;
+        lane->open = true;
     }
-    /* Threads only once all lanes are there: a failing one cancels them all. */
+    /* Threads only once all lanes are there: a failing one looks at them all. */
     for (size_t i = 0; i < flow->lane_count; i++) {
-        int failure = pthread_create(&flow->lanes[i].thread, NULL, load_lane, &flow->lanes[i]);
+        struct lane *lane = &flow->lanes[i];
+        int failure = lane->queue ? pthread_create(&lane->thread, NULL, load_lane, lane) : 0;
 
         if (failure != 0)
             return mig_fail(err, MIG_E_TEMPORARY, "cannot start a thread: %s", strerror(failure));
-        flow->lanes[i].running = true;
+        lane->running = lane->queue != NULL;
     }
     return MIG_OK;
-}
-
-/* Gives one part to all lanes; takes it. */
-static int hand_out(struct flow *flow, struct mig_part **part, struct mig_error *err)
-{
-    mig_cleanup(drop) struct flow_part *shared = calloc(1, sizeof *shared);
-    int result;
-
-    if (!shared)
-        return mig_fail(err, MIG_E_NOMEM, "out of memory");
-    atomic_init(&shared->holders, 1);
-    shared->part = mig_take(*part);
-    result = pipeline_digest(shared->part, MIG_ROUTE_NODE, shared->digests.nodes, err);
-    if (result == MIG_OK)
-        result = pipeline_digest(shared->part, MIG_ROUTE_CHAIN, shared->digests.chain, err);
-    for (size_t i = 0; i < flow->lane_count && result == MIG_OK; i++) {
-        void *item = shared;
-
-        atomic_fetch_add(&shared->holders, 1);
-        result = mig_queue_push(flow->lanes[i].queue, &item, mig_part_bytes(shared->part), err);
-        if (result != MIG_OK)
-            atomic_fetch_sub(&shared->holders, 1);
-    }
-    return result;
-}
-
-static int feed(struct flow *flow, flow_next_fn *next, void *context, struct mig_error *err)
-{
-    for (;;) {
-        mig_cleanup(mig_part_free) struct mig_part *part = NULL;
-        int result = next(context, &part, err);
-
-        if (result != MIG_OK || !part)
-            return result;
-        if ((result = hand_out(flow, &part, err)) != MIG_OK)
-            return result;
-    }
 }
 
 static void close_lanes(struct flow *flow)
 {
     for (size_t i = 0; i < flow->lane_count; i++)
-        mig_queue_close(flow->lanes[i].queue);
+        if (flow->lanes[i].queue)
+            mig_queue_close(flow->lanes[i].queue);
     for (size_t i = 0; i < flow->lane_count; i++)
         if (flow->lanes[i].running)
             pthread_join(flow->lanes[i].thread, NULL);
@@ -192,15 +299,21 @@ static void close_lanes(struct flow *flow)
     free(flow->lanes);
 }
 
-int flow_to_nodes(struct mig_nodes *nodes, const struct flow_options *options, flow_next_fn *next,
-                  void *context, struct mig_error *err)
+int flow_to_nodes(struct mig_nodes *nodes, const bool *wanted, const struct flow_options *options,
+                  const struct flow_source *source, struct flow_end *ret_ends,
+                  struct mig_error *err)
 {
-    struct flow flow = {.options = options, .lock = PTHREAD_MUTEX_INITIALIZER};
+    static const struct mig_line line = {.take = take,
+                                         .work = transform,
+                                         .give = give,
+                                         .discard = parcel_discard,
+                                         .stop = stop_flow};
+    struct flow flow = {.options = options, .source = source, .lock = PTHREAD_MUTEX_INITIALIZER};
     struct mig_error failure = MIG_ERROR_INIT;
-    int result = open_lanes(&flow, nodes, &failure);
+    int result = open_lanes(&flow, nodes, wanted, ret_ends, &failure);
 
     if (result == MIG_OK)
-        result = feed(&flow, next, context, &failure);
+        result = mig_line_run(&line, options->threads, &flow, &failure);
     if (result != MIG_OK)
         fail_flow(&flow, &failure);
     close_lanes(&flow);

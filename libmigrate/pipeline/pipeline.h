@@ -11,6 +11,35 @@
 #include "libmigrate/manifest/manifest.h"
 #include "libmigrate/node/node.h"
 
+/* ---- nodes of a manifest ------------------------------------------------------------------ */
+
+/* A node that can't be reached now. */
+struct mig_away {
+    char *name;
+    struct mig_error why;
+};
+
+struct mig_nodes {
+    struct mig_node **items;
+    size_t count;
+    struct mig_away *away;
+    size_t away_count;
+};
+/* Opens all nodes, or the one named. Errors: as mig_node_open(); MIG_E_USAGE (no such name). */
+int mig_nodes_open(const struct mig_manifest *manifest, const char *name,
+                   enum mig_node_access access, const struct mig_hooks *hooks,
+                   const struct mig_stop *stop, struct mig_nodes *ret_nodes, struct mig_error *err);
+/* The same, but nodes that can't be reached are set aside, with a warning, as long as one is there.
+ * Errors: as above; of the first node away when all are. */
+int mig_nodes_open_present(const struct mig_manifest *manifest, const char *name,
+                           enum mig_node_access access, const struct mig_hooks *hooks,
+                           const struct mig_stop *stop, struct mig_nodes *ret_nodes,
+                           struct mig_error *err);
+/* Closes a node and counts it among those that are away. Errors: MIG_E_NOMEM. */
+int mig_nodes_set_aside(struct mig_nodes *nodes, size_t index, const struct mig_error *why,
+                        struct mig_error *err);
+void mig_nodes_close(struct mig_nodes *nodes);
+
 /* ---- the account -------------------------------------------------------------------------- */
 
 enum mig_verdict { MIG_VERDICT_GREEN, MIG_VERDICT_PARTIAL, MIG_VERDICT_RED };
@@ -50,9 +79,9 @@ struct mig_account {
 };
 
 /* The account of a run (NULL: the newest one), read from the nodes' books and checked: sums close,
- * parts leave no gap, nodes agree. nodes is an array of open nodes.
+ * parts leave no gap, nodes agree. A node that is away leaves it unfinished.
  * Errors: as pg. Free with mig_account_free(). */
-int mig_account_read(struct mig_node **nodes, size_t node_count, const char *run,
+int mig_account_read(const struct mig_nodes *nodes, const char *run,
                      struct mig_account **ret_account, struct mig_error *err);
 void mig_account_free(struct mig_account **account);
 /* Adds a sentence to the problems and turns the verdict red. Errors: MIG_E_NOMEM. */
@@ -68,13 +97,25 @@ struct json_object *mig_account_to_json(const struct mig_account *account);
  * MIG_E_DIFFERENT naming the first problem. */
 int mig_account_outcome(const struct mig_account *account, struct mig_error *err);
 
+/* ---- what a job may use -------------------------------------------------------------------- */
+
+#define MIG_MAX_MEMORY_DEFAULT ((size_t) 512 << 20)
+#define MIG_MAX_MEMORY_LEAST ((size_t) 64 << 20)
+
+/* All zero: as is best by default. */
+struct mig_resources {
+    unsigned threads;            /* 0: all cores */
+    unsigned source_connections; /* 0: 2 */
+    size_t max_memory;           /* bytes of rows and envelopes under way; 0: the default */
+};
+
 /* ---- in one process ----------------------------------------------------------------------- */
 
 struct mig_run_options {
     bool has_as_of;
     int64_t as_of_ns;
-    bool new_run;          /* don't take up an unfinished run */
-    unsigned threads;      /* 0: all cores */
+    bool new_run; /* don't take up an unfinished run */
+    struct mig_resources resources;
     const char *chain_out; /* where the chain-bound envelopes go; NULL: beside the manifest */
 };
 
@@ -103,33 +144,23 @@ void mig_stage_summary_release(struct mig_stage_summary *summary);
 
 /* Source to a bundle of rows. Errors: as source and bundle. */
 int mig_pipeline_export(const struct mig_manifest *manifest, bool has_as_of, int64_t as_of_ns,
-                        const char *out, const struct mig_hooks *hooks, const struct mig_stop *stop,
+                        const char *out, const struct mig_resources *resources,
+                        const struct mig_hooks *hooks, const struct mig_stop *stop,
                         struct mig_stage_summary *ret_summary, struct mig_error *err);
 
 /* A bundle of rows to one of envelopes. Errors: as bundle; MIG_E_REFUSED for a bundle of another
  * network, policy or stage. */
 int mig_pipeline_transform(const struct mig_manifest *manifest, const char *in, const char *out,
-                           unsigned threads, const struct mig_hooks *hooks,
+                           const struct mig_resources *resources, const struct mig_hooks *hooks,
                            const struct mig_stop *stop, struct mig_stage_summary *ret_summary,
                            struct mig_error *err);
 
 /* A bundle of envelopes into the nodes, or the one named. Errors: as bundle and node; MIG_E_REFUSED
  * for a bundle of another network, policy, key or stage. */
 int mig_pipeline_load(const struct mig_manifest *manifest, const char *in, const char *node_name,
-                      const struct mig_hooks *hooks, const struct mig_stop *stop,
-                      struct mig_account **ret_account, struct mig_error *err);
-
-/* ---- nodes of a manifest ------------------------------------------------------------------ */
-
-struct mig_nodes {
-    struct mig_node **items;
-    size_t count;
-};
-/* Opens all nodes, or the one named. Errors: as mig_node_open(); MIG_E_USAGE (no such name). */
-int mig_nodes_open(const struct mig_manifest *manifest, const char *name,
-                   enum mig_node_access access, const struct mig_hooks *hooks,
-                   const struct mig_stop *stop, struct mig_nodes *ret_nodes, struct mig_error *err);
-void mig_nodes_close(struct mig_nodes *nodes);
+                      const struct mig_resources *resources, const struct mig_hooks *hooks,
+                      const struct mig_stop *stop, struct mig_account **ret_account,
+                      struct mig_error *err);
 
 /* ---- rejected rows ------------------------------------------------------------------------ */
 

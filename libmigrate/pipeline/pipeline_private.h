@@ -8,9 +8,6 @@
 #include "libmigrate/transform/transform.h"
 #include "libmigrate/work/work.h"
 
-/* Bytes that may wait between two stages. */
-#define PIPELINE_QUEUE_BYTES ((size_t) 32 << 20)
-
 /* The two keys, and what they and the manifest pin down. */
 struct pipeline_keys {
     struct mig_signer *payer, *originator;
@@ -28,40 +25,94 @@ int pipeline_check_facts(const struct mig_manifest *manifest, const struct pipel
                          const struct mig_bundle_facts *facts, const char *subject,
                          struct mig_error *err);
 
+/* Errors: MIG_E_REFUSED for a bundle of the other stage. */
+int pipeline_expect_stage(const struct mig_bundle_facts *facts, enum mig_stage stage,
+                          const char *path, struct mig_error *err);
+
 /* A digest over the rows of a transformed part that go by route: NODE or CHAIN; "" when it has
  * none. */
 int pipeline_digest(const struct mig_part *part, enum mig_route route, char ret_digest[65],
                     struct mig_error *err);
 
-/* ---- flow: parts from a producer to all nodes ---------------------------------------------- */
+/* ---- parcels: parts on their way ----------------------------------------------------------- */
 
-/* A part on its way to several nodes: freed when the last one is done with it. */
-struct flow_part {
+struct parcel {
     struct mig_part *part;
     struct mig_part_digests digests;
-    _Atomic int holders;
+    struct mig_budget *budget;
+    size_t charged;      /* what it takes of the budget */
+    _Atomic int holders; /* freed when the last one drops it */
 };
 
-/* Gives the next part, transformed; NULL at the end. Called on one thread. */
-typedef int flow_next_fn(void *context, struct mig_part **ret_part, struct mig_error *err);
+/* An empty parcel with room in the budget for a part. Errors: MIG_E_CANCELLED, MIG_E_NOMEM. */
+int parcel_reserve(struct mig_budget *budget, struct parcel **ret_parcel, struct mig_error *err);
+/* Takes the part, and gives back of the budget what it will not need. */
+void parcel_fill(struct parcel *parcel, struct mig_part *part);
+/* Once the part is transformed: its digests, and what it takes from now on. */
+int parcel_seal(struct parcel *parcel, struct mig_error *err);
+struct parcel *parcel_share(struct parcel *parcel);
+void parcel_drop(struct parcel **parcel);
+void parcel_discard(void *parcel);
+
+/* How the memory of a job is shared out. */
+struct shares {
+    size_t read_ahead_bytes, lane_bytes;
+};
+/* Opens the budget of a job; 0 is the default. */
+int pipeline_open_budget(size_t max_memory, struct mig_budget **ret_budget,
+                         struct shares *ret_shares, struct mig_error *err);
+
+/* ---- flow: parcels from a producer to all nodes -------------------------------------------- */
+
+/* Where parcels come from; context is given to each. */
+struct flow_source {
+    /* The next parcel, filled; NULL at the end. One thread at a time. */
+    int (*take)(void *context, struct parcel **ret_parcel, struct mig_error *err);
+    /* Makes envelopes of its rows; NULL when they are made. Several threads at once, worker below
+     * the number of threads. */
+    int (*transform)(void *context, unsigned worker, struct mig_part *part, struct mig_error *err);
+    /* Wakes a take that waits; it fails from then on. */
+    void (*stop)(void *context);
+    void *context;
+};
 
 struct flow_options {
     const struct mig_run *run;
     const struct mig_hooks *hooks;
     const char *stage;   /* for progress */
     uint64_t total_rows; /* estimate, 0 when unknown */
+    unsigned threads;
+    size_t lane_bytes;     /* that may wait for one node */
+    bool may_leave_behind; /* the producer can begin anew for a node that is slower than others */
 };
+
+/* What came of each node. */
+enum lane_end { LANE_DONE, LANE_BEHIND, LANE_FAILED };
+struct flow_end {
+    enum lane_end end;
+    struct mig_error failure;
+};
+
+/*
+ * Takes parcels from source and loads each into every node that is wanted (NULL: all), a thread a
+ * node, with bounded queues. A node that fails by itself is set aside and the others go on; one
+ * that holds the others up is left behind. ret_ends has one entry a node.
+ * Errors: what stops everything; the first node's failure when none is left.
+ */
+int flow_to_nodes(struct mig_nodes *nodes, const bool *wanted, const struct flow_options *options,
+                  const struct flow_source *source, struct flow_end *ret_ends,
+                  struct mig_error *err);
+
+/* Nodes whose lane failed are set aside. Errors: of one whose failure does not pass by itself. */
+int nodes_set_failed_aside(struct mig_nodes *nodes, const struct flow_end *ends,
+                           struct mig_error *err);
 
 /* Refuses a bundle of envelopes that others signed than it says. */
 int bundle_parts_judge(const struct mig_bundle_facts *facts, const struct mig_part *part,
                        struct mig_error *err);
-/* Such a function for a bundle of envelopes; context is its reader. */
-int bundle_parts_next(void *context, struct mig_part **ret_part, struct mig_error *err);
-
-/* Takes parts from next and loads each into every node, a thread a node, with bounded queues.
- * Returns when all is loaded or the first failure has stopped everything. */
-int flow_to_nodes(struct mig_nodes *nodes, const struct flow_options *options, flow_next_fn *next,
-                  void *context, struct mig_error *err);
+/* The next part of a bundle of envelopes, NULL at the end. */
+int bundle_parts_next(struct mig_bundle_reader *reader, struct mig_part **ret_part,
+                      struct mig_error *err);
 
 /* ---- the account --------------------------------------------------------------------------- */
 
@@ -84,14 +135,28 @@ struct read_range {
     bool settled;
 };
 
-/* Reads ranges on a thread of its own, into a bounded queue. */
+/* Connections to one source. */
+struct source_set {
+    struct mig_source **items;
+    size_t count;
+};
+/* Opens as many as are wanted, 0 being the default, and no more than there are tables. */
+int source_set_open(const struct mig_manifest *manifest, unsigned connections,
+                    const struct mig_hooks *hooks, const struct mig_stop *stop,
+                    struct source_set *ret_sources, struct mig_error *err);
+void source_set_close(struct source_set *sources);
+
+/* Reads ranges, those of one table next to each other, on a thread a source, into a queue. */
 struct read_ahead;
-int read_ahead_open(struct mig_source *source, const struct read_range *ranges, size_t count,
-                    struct read_ahead **ret_reader, struct mig_error *err);
-/* The next part, or NULL at the end; the caller owns it. */
-int read_ahead_next(struct read_ahead *reader, struct mig_part **ret_part, struct mig_error *err);
-/* Stops the thread, waits for it, frees. The source is free for other questions afterwards. */
-void read_ahead_close(struct read_ahead **reader);
+int read_ahead_open(const struct source_set *sources, const struct read_range *ranges, size_t count,
+                    struct mig_budget *budget, size_t queue_bytes, struct read_ahead **ret_ahead,
+                    struct mig_error *err);
+/* The next parcel, or NULL at the end; the caller owns it. */
+int read_ahead_next(struct read_ahead *ahead, struct parcel **ret_parcel, struct mig_error *err);
+/* Makes a read_ahead_next() that waits fail. Any thread. */
+void read_ahead_stop(struct read_ahead *ahead);
+/* Stops the threads, waits for them, frees. The sources are free for other questions afterwards. */
+void read_ahead_close(struct read_ahead **ahead);
 
 /* ---- parts of a run ------------------------------------------------------------------------ */
 

@@ -20,11 +20,13 @@ struct run_job {
     const struct mig_manifest *manifest;
     const struct mig_hooks *hooks;
     struct pipeline_keys keys;
-    struct mig_source *source;
+    struct source_set sources; /* the first one also answers what is asked beside the reading */
     struct mig_nodes nodes;
     struct mig_transform *transform;
-    struct mig_pool *pool;
-    struct read_ahead *reader;
+    size_t max_memory;
+    unsigned threads;
+    struct mig_arena *scratch; /* one a thread */
+    struct read_ahead *ahead;
     struct mig_run run;
     struct mig_blockers blockers;
     char chain_out[PATH_SIZE + NAME_ROOM];
@@ -32,29 +34,37 @@ struct run_job {
 
 static void run_job_release(struct run_job *job)
 {
-    read_ahead_close(&job->reader);
-    mig_pool_free(&job->pool);
+    read_ahead_close(&job->ahead);
+    for (unsigned i = 0; job->scratch && i < job->threads; i++)
+        mig_arena_release(&job->scratch[i]);
+    free(job->scratch);
     mig_transform_free(&job->transform);
     mig_nodes_close(&job->nodes);
-    mig_source_close(&job->source);
+    source_set_close(&job->sources);
     pipeline_keys_release(&job->keys);
     mig_blockers_release(&job->blockers);
 }
 
-static int next_part(void *context, struct mig_part **ret_part, struct mig_error *err)
+static int take_parcel(void *context, struct parcel **ret_parcel, struct mig_error *err)
 {
     struct run_job *job = context;
-    mig_cleanup(mig_part_free) struct mig_part *part = NULL;
-    int result = read_ahead_next(job->reader, &part, err);
 
-    if (result != MIG_OK || !part) {
-        *ret_part = NULL;
-        return result;
-    }
-    result = mig_transform_part(job->transform, job->pool, part, err);
-    if (result == MIG_OK)
-        *ret_part = mig_take(part);
-    return result;
+    return read_ahead_next(job->ahead, ret_parcel, err);
+}
+
+static int transform_part(void *context, unsigned worker, struct mig_part *part,
+                          struct mig_error *err)
+{
+    struct run_job *job = context;
+
+    return mig_transform_compact(job->transform, &job->scratch[worker], part, err);
+}
+
+static void stop_reading(void *context)
+{
+    struct run_job *job = context;
+
+    read_ahead_stop(job->ahead);
 }
 
 /* ---- what is left to do ------------------------------------------------------------------- */
@@ -64,10 +74,10 @@ static void free_positions(int64_t **positions)
     free(*positions);
 }
 
-/* The ranges of one table that at least one node lacks, cut where any node's own position is, so
- * that every part is either wholly there or wholly missing. */
-static int ranges_of_table(struct run_job *job, enum mig_table table, struct read_range *ranges,
-                           size_t *count, struct mig_error *err)
+/* The ranges of one table that at least one of the nodes wanted lacks, cut where any node's own
+ * position is, so that every part is either wholly there or wholly missing. */
+static int ranges_of_table(struct run_job *job, const bool *wanted, enum mig_table table,
+                           struct read_range *ranges, size_t *count, struct mig_error *err)
 {
     const int64_t bound = job->run.bounds[table];
     mig_cleanup(free_positions) int64_t *at = calloc(job->nodes.count, sizeof *at);
@@ -80,7 +90,7 @@ static int ranges_of_table(struct run_job *job, enum mig_table table, struct rea
 
         if (result != MIG_OK)
             return result;
-        position = at[i] < position ? at[i] : position;
+        position = wanted[i] && at[i] < position ? at[i] : position;
     }
     while (position < bound) {
         int64_t next = bound;
@@ -95,8 +105,8 @@ static int ranges_of_table(struct run_job *job, enum mig_table table, struct rea
     return MIG_OK;
 }
 
-static int find_ranges(struct run_job *job, struct read_range **ret_ranges, size_t *ret_count,
-                       struct mig_error *err)
+static int find_ranges(struct run_job *job, const bool *wanted, struct read_range **ret_ranges,
+                       size_t *ret_count, struct mig_error *err)
 {
     struct read_range *ranges = calloc(MIG_TABLE_COUNT * (job->nodes.count + 2), sizeof *ranges);
     size_t count = 0;
@@ -107,9 +117,10 @@ static int find_ranges(struct run_job *job, struct read_range **ret_ranges, size
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
         struct mig_settled settled;
 
-        result = ranges_of_table(job, (enum mig_table) table, ranges, &count, err);
+        result = ranges_of_table(job, wanted, (enum mig_table) table, ranges, &count, err);
         if (result == MIG_OK)
-            result = mig_source_settle(job->source, (enum mig_table) table, &settled, err);
+            result =
+                mig_source_settle(job->sources.items[0], (enum mig_table) table, &settled, err);
         if (result == MIG_OK && settled.has_strays && settled.stray_first > job->run.bounds[table])
             ranges[count++] =
                 (struct read_range){(enum mig_table) table, settled.stray_first, INT64_MAX, false};
@@ -131,7 +142,7 @@ static int estimate(struct run_job *job, uint64_t *ret_total, struct mig_error *
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
         uint64_t rows;
 
-        result = mig_source_estimate(job->source, (enum mig_table) table, &rows, err);
+        result = mig_source_estimate(job->sources.items[0], (enum mig_table) table, &rows, err);
         if (result == MIG_OK)
             *ret_total += rows;
     }
@@ -143,19 +154,68 @@ static void free_ranges(struct read_range **ranges)
     free(*ranges);
 }
 
-static int move_rows(struct run_job *job, struct mig_error *err)
+/* One pass over what the nodes wanted lack. */
+static int pass(struct run_job *job, const bool *wanted, struct flow_options *options,
+                struct flow_end *ret_ends, struct mig_error *err)
 {
     mig_cleanup(free_ranges) struct read_range *ranges = NULL;
-    struct flow_options options = {.run = &job->run, .hooks = job->hooks, .stage = "run"};
+    mig_cleanup(mig_budget_free) struct mig_budget *budget = NULL;
+    const struct flow_source source = {take_parcel, transform_part, stop_reading, job};
+    struct shares shares;
     size_t count = 0;
     int result;
 
-    if ((result = find_ranges(job, &ranges, &count, err)) != MIG_OK ||
-        (result = estimate(job, &options.total_rows, err)) != MIG_OK ||
-        (result = read_ahead_open(job->source, ranges, count, &job->reader, err)) != MIG_OK)
+    if ((result = find_ranges(job, wanted, &ranges, &count, err)) != MIG_OK ||
+        (result = pipeline_open_budget(job->max_memory, &budget, &shares, err)) != MIG_OK ||
+        (result = read_ahead_open(&job->sources, ranges, count, budget, shares.read_ahead_bytes,
+                                  &job->ahead, err)) != MIG_OK)
         return result;
-    result = flow_to_nodes(&job->nodes, &options, next_part, job, err);
-    read_ahead_close(&job->reader);
+    options->lane_bytes = shares.lane_bytes;
+    result = flow_to_nodes(&job->nodes, wanted, options, &source, ret_ends, err);
+    read_ahead_close(&job->ahead);
+    return result;
+}
+
+/* Whom the next pass is for: those that were left behind. What came of the others stays. */
+static bool want_those_behind(const struct flow_end *ends, bool *wanted, struct flow_end *all_ends,
+                              size_t count)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < count; i++) {
+        if (wanted[i])
+            all_ends[i] = ends[i];
+        wanted[i] = wanted[i] && ends[i].end == LANE_BEHIND;
+        any = any || wanted[i];
+    }
+    return any;
+}
+
+static int move_rows(struct run_job *job, struct mig_error *err)
+{
+    const size_t count = job->nodes.count;
+    struct flow_options options = {.run = &job->run,
+                                   .hooks = job->hooks,
+                                   .stage = "run",
+                                   .threads = job->threads,
+                                   .may_leave_behind = true};
+    struct flow_end *ends = calloc(2 * count, sizeof *ends), *all_ends = ends + count;
+    bool *wanted = calloc(count, sizeof *wanted);
+    int result = ends && wanted ? estimate(job, &options.total_rows, err)
+                                : mig_fail(err, MIG_E_NOMEM, "out of memory");
+
+    for (size_t i = 0; wanted && i < count; i++)
+        wanted[i] = true;
+    while (result == MIG_OK) {
+        result = pass(job, wanted, &options, ends, err);
+        if (result != MIG_OK || !want_those_behind(ends, wanted, all_ends, count))
+            break;
+        options.stage = "catching up";
+    }
+    if (result == MIG_OK)
+        result = nodes_set_failed_aside(&job->nodes, all_ends, err);
+    free(ends);
+    free(wanted);
     return result;
 }
 
@@ -180,7 +240,7 @@ static int recount(struct run_job *job, struct recount *found, struct mig_error 
         char *text = found->texts[found->count];
         uint64_t there;
 
-        result = mig_source_count(job->source, (enum mig_table) table, INT64_MIN,
+        result = mig_source_count(job->sources.items[0], (enum mig_table) table, INT64_MIN,
                                   job->run.bounds[table], &there, err);
         if (result != MIG_OK || there <= sums.settled[table])
             continue;
@@ -193,6 +253,7 @@ static int recount(struct run_job *job, struct recount *found, struct mig_error 
     return result;
 }
 
+/* With a node away the run stays open on all of them: the next sitting takes it up for that one. */
 static int finish(struct run_job *job, struct mig_account **ret_account, struct mig_error *err)
 {
     mig_cleanup(mig_account_free) struct mig_account *account = NULL;
@@ -200,18 +261,19 @@ static int finish(struct run_job *job, struct mig_account **ret_account, struct 
     bool has_bundle = false;
     int result;
 
-    if ((result = mig_source_blockers(job->source, &job->blockers, err)) != MIG_OK ||
-        (result = pipeline_bundle_chain(job->manifest, &job->run, job->source, job->nodes.items[0],
-                                        job->chain_out, &job->blockers, job->hooks, &has_bundle,
-                                        err)) != MIG_OK ||
+    if (job->nodes.away_count > 0)
+        return mig_account_read(&job->nodes, job->run.facts.run, ret_account, err);
+    if ((result = mig_source_blockers(job->sources.items[0], &job->blockers, err)) != MIG_OK ||
+        (result = pipeline_bundle_chain(job->manifest, &job->run, job->sources.items[0],
+                                        job->nodes.items[0], job->chain_out, &job->blockers,
+                                        job->hooks, &has_bundle, err)) != MIG_OK ||
         (result = recount(job, &found, err)) != MIG_OK)
         return result;
     for (size_t i = 0; i < job->nodes.count && result == MIG_OK; i++)
         result = mig_node_run_finish(job->nodes.items[i], &job->run, &job->blockers, found.problems,
                                      found.count, err);
     if (result == MIG_OK)
-        result =
-            mig_account_read(job->nodes.items, job->nodes.count, job->run.facts.run, &account, err);
+        result = mig_account_read(&job->nodes, job->run.facts.run, &account, err);
     if (result != MIG_OK)
         return result;
     if (has_bundle)
@@ -262,6 +324,15 @@ static int begin_everywhere(struct run_job *job, struct mig_error *err)
     return result;
 }
 
+static int open_workshop(struct run_job *job, const struct mig_resources *resources,
+                         struct mig_error *err)
+{
+    job->max_memory = resources->max_memory;
+    job->threads = mig_thread_count(resources->threads);
+    job->scratch = calloc(job->threads, sizeof *job->scratch);
+    return job->scratch ? MIG_OK : mig_fail(err, MIG_E_NOMEM, "out of memory");
+}
+
 int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
                      const struct mig_hooks *hooks, const struct mig_stop *stop,
                      struct mig_account **ret_account, struct mig_error *err)
@@ -272,12 +343,13 @@ int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_o
     if ((result = check_chain_out(manifest, options, err)) != MIG_OK ||
         (result = mig_manifest_signers(manifest, hooks, &job.keys.payer, &job.keys.originator,
                                        err)) != MIG_OK ||
-        (result = mig_pool_open(options->threads, &job.pool, err)) != MIG_OK ||
-        (result = mig_source_open(manifest, hooks, stop, &job.source, err)) != MIG_OK ||
-        (result = mig_nodes_open(manifest, NULL, MIG_NODE_WRITE, hooks, stop, &job.nodes, err)) !=
-            MIG_OK ||
-        (result = pipeline_choose_run(manifest, options, &job.keys, job.source, &job.nodes, hooks,
-                                      &job.run, err)) != MIG_OK ||
+        (result = open_workshop(&job, &options->resources, err)) != MIG_OK ||
+        (result = source_set_open(manifest, options->resources.source_connections, hooks, stop,
+                                  &job.sources, err)) != MIG_OK ||
+        (result = mig_nodes_open_present(manifest, NULL, MIG_NODE_WRITE, hooks, stop, &job.nodes,
+                                         err)) != MIG_OK ||
+        (result = pipeline_choose_run(manifest, options, &job.keys, job.sources.items[0],
+                                      &job.nodes, hooks, &job.run, err)) != MIG_OK ||
         (result = choose_chain_out(&job, options, err)) != MIG_OK ||
         (result = pipeline_check_chain_out(job.chain_out, &job.run, err)) != MIG_OK ||
         (result = begin_everywhere(&job, err)) != MIG_OK ||

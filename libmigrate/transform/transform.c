@@ -300,26 +300,75 @@ static int transform_share(void *context, unsigned worker, size_t first, size_t 
     return result;
 }
 
+static int make_envelopes(struct mig_part *part, struct mig_error *err)
+{
+    free(part->envelopes);
+    part->envelopes = calloc(part->row_count ? part->row_count : 1, sizeof *part->envelopes);
+    return part->envelopes ? MIG_OK
+                           : mig_fail(err, MIG_E_NOMEM, "cannot transform %zu rows: out of memory",
+                                      part->row_count);
+}
+
+static void count_envelopes(struct mig_part *part)
+{
+    part->tally = (struct mig_tally){0};
+    for (size_t i = 0; i < part->row_count; i++)
+        mig_tally_envelope(&part->tally, &part->envelopes[i]);
+}
+
 int mig_transform_part(const struct mig_transform *transform, struct mig_pool *pool,
                        struct mig_part *part, struct mig_error *err)
 {
     const unsigned threads = mig_pool_threads(pool);
     struct part_job job = {transform, part, calloc(threads, sizeof *job.arenas)};
-    int result;
+    int result = make_envelopes(part, err);
 
-    free(part->envelopes);
-    part->envelopes = calloc(part->row_count ? part->row_count : 1, sizeof *part->envelopes);
-    if (!job.arenas || !part->envelopes) {
+    if (!job.arenas && result == MIG_OK)
+        result = mig_fail(err, MIG_E_NOMEM, "out of memory");
+    if (result != MIG_OK) {
         free(job.arenas);
-        return mig_fail(err, MIG_E_NOMEM, "cannot transform %zu rows: out of memory",
-                        part->row_count);
+        return result;
     }
     result = mig_pool_run(pool, part->row_count, ROWS_PER_SHARE, transform_share, &job, err);
     for (unsigned i = 0; i < threads; i++)
         mig_arena_join(&part->arena, &job.arenas[i]);
     free(job.arenas);
-    part->tally = (struct mig_tally){0};
-    for (size_t i = 0; i < part->row_count && result == MIG_OK; i++)
-        mig_tally_envelope(&part->tally, &part->envelopes[i]);
+    if (result == MIG_OK)
+        count_envelopes(part);
+    return result;
+}
+
+static int keep(struct mig_arena *arena, struct mig_bytes *bytes, struct mig_error *err)
+{
+    return bytes->size > 0 ? mig_arena_copy(arena, *bytes, bytes, err) : MIG_OK;
+}
+
+static int keep_what_is_loaded(struct mig_arena *arena, struct mig_envelope *envelope,
+                               struct mig_error *err)
+{
+    int result;
+
+    envelope->payer_envelope = (struct mig_bytes){0};
+    if (envelope->route != MIG_ROUTE_CHAIN)
+        envelope->client_envelope = (struct mig_bytes){0};
+    if ((result = keep(arena, &envelope->topic, err)) != MIG_OK ||
+        (result = keep(arena, &envelope->client_envelope, err)) != MIG_OK)
+        return result;
+    return keep(arena, &envelope->originator_envelope, err);
+}
+
+int mig_transform_compact(const struct mig_transform *transform, struct mig_arena *scratch,
+                          struct mig_part *part, struct mig_error *err)
+{
+    int result = make_envelopes(part, err);
+
+    for (size_t i = 0; i < part->row_count && result == MIG_OK; i++) {
+        mig_arena_reset(scratch);
+        result = mig_transform_row(transform, &part->rows[i], scratch, &part->envelopes[i], err);
+        if (result == MIG_OK)
+            result = keep_what_is_loaded(&part->arena, &part->envelopes[i], err);
+    }
+    if (result == MIG_OK)
+        count_envelopes(part);
     return result;
 }

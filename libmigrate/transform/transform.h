@@ -58,6 +58,15 @@ int mig_transform_row_at(const struct mig_transform *transform, const struct mig
 int mig_transform_part(const struct mig_transform *transform, struct mig_pool *pool,
                        struct mig_part *part, struct mig_error *err);
 
+/*
+ * Transforms all rows of a part on the calling thread, in place, and keeps only what is loaded,
+ * bundled or put on chain: of a node's envelope the topic and the outermost layer, of the chain's
+ * the topic and the client envelope. scratch is for what lies between; it is reset for every row.
+ * Errors: as mig_transform_row().
+ */
+int mig_transform_compact(const struct mig_transform *transform, struct mig_arena *scratch,
+                          struct mig_part *part, struct mig_error *err);
+
 /* The digests that the two signatures are over (envelopes, "Signing"). */
 void mig_payer_digest(uint32_t target_originator, struct mig_bytes client_envelope,
                       uint8_t ret_digest[MIG_DIGEST_SIZE]);

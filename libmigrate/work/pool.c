@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct job {
     size_t count, grain;
@@ -74,13 +73,6 @@ static void *serve(void *context)
     return NULL;
 }
 
-static unsigned all_cores(void)
-{
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-
-    return cores > 0 ? (unsigned) cores : 1;
-}
-
 int mig_pool_open(unsigned threads, struct mig_pool **ret_pool, struct mig_error *err)
 {
     mig_cleanup(mig_pool_free) struct mig_pool *pool = calloc(1, sizeof *pool);
@@ -90,7 +82,7 @@ int mig_pool_open(unsigned threads, struct mig_pool **ret_pool, struct mig_error
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->has_job, NULL);
     pthread_cond_init(&pool->job_done, NULL);
-    pool->threads = threads ? threads : all_cores();
+    pool->threads = mig_thread_count(threads);
     pool->members = calloc(pool->threads, sizeof *pool->members);
     if (!pool->members)
         return mig_fail(err, MIG_E_NOMEM, "cannot make a pool of threads: out of memory");

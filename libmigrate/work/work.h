@@ -51,11 +51,68 @@ int mig_queue_pop(struct mig_queue *queue, void **ret_item, struct mig_error *er
 /* Says that nothing more will be pushed. May be called more than once. */
 void mig_queue_close(struct mig_queue *queue);
 
+/* Waits until there is room for size_bytes, at most timeout_ms. Another producer may take it first.
+ * Errors: MIG_E_CANCELLED. Any thread. */
+int mig_queue_await_room(struct mig_queue *queue, size_t size_bytes, unsigned timeout_ms,
+                         bool *ret_room, struct mig_error *err);
+
+/* Whether somebody waits for an item and there is none. */
+bool mig_queue_is_starved(struct mig_queue *queue);
+
+/* Whether less than half of the limit is inside. */
+bool mig_queue_is_low(struct mig_queue *queue);
+
 /* Makes every waiting and every later call end with MIG_E_CANCELLED. */
 void mig_queue_cancel(struct mig_queue *queue);
 
 /* The most bytes that were ever inside at once: what the memory bound is judged by. */
 size_t mig_queue_peak_bytes(struct mig_queue *queue);
+
+/*
+ * A budget of bytes that several stages share: what is read may only be as much as what is done
+ * with sets free.
+ */
+struct mig_budget;
+
+/* Errors: MIG_E_NOMEM. Free with mig_budget_free(), when no thread is inside. */
+int mig_budget_open(size_t limit_bytes, struct mig_budget **ret_budget, struct mig_error *err);
+void mig_budget_free(struct mig_budget **budget);
+
+/* Takes bytes out of the budget, waiting while they aren't there. Who finds the budget untouched
+ * gets any amount: no row is too large to pass. Errors: MIG_E_CANCELLED. Any thread. */
+int mig_budget_take(struct mig_budget *budget, size_t bytes, struct mig_error *err);
+
+/* What was taken as from is to bytes by now; never waits. to 0 gives all of it back. */
+void mig_budget_correct(struct mig_budget *budget, size_t from, size_t to);
+
+/* Makes every waiting and every later mig_budget_take() end with MIG_E_CANCELLED. */
+void mig_budget_cancel(struct mig_budget *budget);
+
+/*
+ * A line: items are taken one after another, worked on side by side, and given on in the order in
+ * which they were taken.
+ */
+struct mig_line {
+    /* Takes the next item, NULL at the end. Not by two threads at once. */
+    int (*take)(void *context, void **ret_item, struct mig_error *err);
+    /* Works on an item; worker tells the threads apart. */
+    int (*work)(void *context, unsigned worker, void *item, struct mig_error *err);
+    /* Gives *item on: it is no longer the line's when *item is NULL. Not by two threads at once. */
+    int (*give)(void *context, void **item, struct mig_error *err);
+    /* Frees what was never given on. */
+    void (*discard)(void *item);
+    /* Called once, at the first failure: wakes whoever waits in take or give. */
+    void (*stop)(void *context);
+};
+
+/* Runs the line until take has nothing more, on the given number of threads, the calling one
+ * included. The first failure ends it, and its story is given. Errors: of the three; MIG_E_NOMEM,
+ * MIG_E_TEMPORARY (the system gives no more threads). */
+int mig_line_run(const struct mig_line *line, unsigned threads, void *context,
+                 struct mig_error *err);
+
+/* How many threads are meant: 0 is one a core. */
+unsigned mig_thread_count(unsigned threads);
 
 /*
  * A pool of threads that share out the indexes of one job after another.

@@ -45,7 +45,8 @@ static int run_talk(struct tool *tool, int argc, char **argv, struct mig_error *
         pthread_create(&talkers[i], NULL, talk, tool);
     for (size_t i = 0; i < TALKERS; i++)
         pthread_join(talkers[i], NULL);
-    return tool_print(err, "threads %u, as of %lld", tool->threads, (long long) tool->as_of_ns);
+    return tool_print(err, "threads %u, as of %lld", tool->resources.threads,
+                      (long long) tool->as_of_ns);
 }
 
 static int run_wait(struct tool *tool, int argc, char **argv, struct mig_error *err)

@@ -108,10 +108,54 @@ static void a_pool_visits_every_index_once(void)
     }
 }
 
+struct count {
+    size_t taken, given;
+};
+
+static int take_number(void *context, void **ret_item, struct mig_error *err)
+{
+    struct count *count = context;
+
+    (void) err;
+    if (count->taken == ITEMS)
+        return MIG_OK;
+    *ret_item = malloc(sizeof(size_t));
+    expect(*ret_item != NULL, "memory");
+    *(size_t *) *ret_item = count->taken++;
+    return MIG_OK;
+}
+
+static int double_number(void *context, unsigned worker, void *item, struct mig_error *err)
+{
+    (void) context, (void) worker, (void) err;
+    *(size_t *) item *= 2;
+    return MIG_OK;
+}
+
+static int give_number(void *context, void **item, struct mig_error *err)
+{
+    struct count *count = context;
+
+    (void) err;
+    expect(*(size_t *) *item == 2 * count->given++, "order");
+    free(mig_take(*item));
+    return MIG_OK;
+}
+
+static void a_line_keeps_the_order(void)
+{
+    static const struct mig_line line = {take_number, double_number, give_number, free, NULL};
+    struct count count = {0, 0};
+
+    expect(mig_line_run(&line, PEOPLE, &count, NULL) == MIG_OK, "run");
+    expect(count.given == ITEMS, "every item");
+}
+
 int main(void)
 {
     many_producers_and_consumers_share_a_queue();
     cancelling_frees_everybody();
     a_pool_visits_every_index_once();
+    a_line_keeps_the_order();
     return 0;
 }

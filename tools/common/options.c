@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define OPTIONS_MAX 40
 #define THREADS_MAX 1024
@@ -14,6 +15,7 @@
 static struct {
     const char *manifest, *as_of, *progress, *log_level;
     unsigned threads;
+    size_t max_memory;
     bool json, help, version;
 } words;
 
@@ -25,6 +27,8 @@ static const struct tool_option common[] = {
     {"progress", "MODE", "auto, bar, plain, json or none (default: auto)", TOOL_TEXT,
      &words.progress},
     {"threads", "N", "1 to 1024 (default: all cores)", TOOL_UNSIGNED, &words.threads},
+    {"max-memory", "SIZE", "of rows under way, 64MiB or more (default: 512MiB)", TOOL_SIZE,
+     &words.max_memory},
     {"log-level", "LEVEL", "error, warn, info or debug (default: info)", TOOL_TEXT,
      &words.log_level},
     {"help", NULL, "what there is, and an example", TOOL_FLAG, &words.help},
@@ -84,6 +88,31 @@ static int read_number(const struct tool_option *option, const char *text, int64
     return MIG_OK;
 }
 
+/* "512MiB": a whole number and one of the units, or none for bytes. */
+static int read_size(const struct tool_option *option, const char *text, size_t *ret_bytes,
+                     struct mig_error *err)
+{
+    static const struct {
+        const char *name;
+        unsigned shift;
+    } units[] = {{"", 0},     {"B", 0},  {"K", 10},   {"KiB", 10}, {"M", 20},
+                 {"MiB", 20}, {"G", 30}, {"GiB", 30}, {"T", 40},   {"TiB", 40}};
+    char *unit;
+    unsigned long long number;
+
+    errno = 0;
+    number = strtoull(text, &unit, 10);
+    for (size_t i = 0; i < mig_count_of(units) && *text >= '0' && *text <= '9' && !errno; i++)
+        if (strcasecmp(unit, units[i].name) == 0 && number <= SIZE_MAX >> units[i].shift) {
+            *ret_bytes = (size_t) number << units[i].shift;
+            return MIG_OK;
+        }
+    return mig_fail(err, MIG_E_USAGE,
+                    "--%s '%s': expected a number of bytes, with K, M, G, KiB, MiB or GiB behind "
+                    "it if need be",
+                    option->name, text);
+}
+
 static int add_text(const struct tool_option *option, const char *text, struct mig_error *err)
 {
     struct tool_texts *texts = option->target;
@@ -113,6 +142,8 @@ static int assign(const struct tool_option *option, const char *text, struct mig
         if ((code = read_number(option, text, 0, UINT32_MAX, &number, err)) == MIG_OK)
             *(unsigned *) option->target = (unsigned) number;
         break;
+    case TOOL_SIZE:
+        return read_size(option, text, option->target, err);
     case TOOL_INT64:
         if ((code = read_number(option, text, INT64_MIN, INT64_MAX, &number, err)) == MIG_OK)
             *(int64_t *) option->target = number;
@@ -158,7 +189,8 @@ static int settle(struct tool *tool, struct settings *settings, struct mig_error
     tool->has_as_of = words.as_of;
     tool->manifest_path = manifest && manifest[0] ? manifest : NULL;
     tool->json = words.json;
-    tool->threads = words.threads;
+    tool->resources =
+        (struct mig_resources){.threads = words.threads, .max_memory = words.max_memory};
     tool->log_level = (enum mig_log_level) level;
     *settings = (struct settings){words.help, words.version, (enum progress_mode) progress};
     return MIG_OK;
@@ -186,6 +218,17 @@ static int complain(int result, char **argv, const struct tool_option *const *al
     else
         mig_fail(err, MIG_E_USAGE, "unknown option '%s'", argv[optind - 1]);
     return hint_options(tool, verb, err);
+}
+
+/* Bounds of values that all tools take. */
+static int check_common(const struct tool_option *option, const char *text, struct mig_error *err)
+{
+    if (option->target == &words.threads && (words.threads < 1 || words.threads > THREADS_MAX))
+        return mig_fail(err, MIG_E_USAGE, "--threads '%s': expected 1 to %d", text, THREADS_MAX);
+    if (option->target == &words.max_memory && words.max_memory < MIG_MAX_MEMORY_LEAST)
+        return mig_fail(err, MIG_E_USAGE, "--max-memory '%s': too little, %zuMiB is the least",
+                        text, MIG_MAX_MEMORY_LEAST >> 20);
+    return MIG_OK;
 }
 
 int options_read(struct tool *tool, const struct tool_verb *verb, int argc, char **argv,
@@ -220,10 +263,8 @@ int options_read(struct tool *tool, const struct tool_verb *verb, int argc, char
             return complain(result, argv, all, tool, verb, err);
         if ((code = assign(all[result - FIRST], optarg, err)))
             return code;
-        if (all[result - FIRST]->target == &words.threads &&
-            (words.threads < 1 || words.threads > THREADS_MAX))
-            return mig_fail(err, MIG_E_USAGE, "--threads '%s': expected 1 to %d", optarg,
-                            THREADS_MAX);
+        if ((code = check_common(all[result - FIRST], optarg, err)))
+            return code;
     }
     *ret_first = optind - kept;
     memmove(argv + *ret_first, argv, (size_t) kept * sizeof *argv);

@@ -7,10 +7,11 @@
 
 #include "libmigrate/base/base.h"
 #include "libmigrate/manifest/manifest.h"
+#include "libmigrate/pipeline/pipeline.h"
 
 #include <json-c/json.h>
 
-enum tool_value { TOOL_FLAG, TOOL_TEXT, TOOL_TEXTS, TOOL_UNSIGNED, TOOL_INT64 };
+enum tool_value { TOOL_FLAG, TOOL_TEXT, TOOL_TEXTS, TOOL_UNSIGNED, TOOL_INT64, TOOL_SIZE };
 
 /* What an option that may be given more than once has been given. */
 #define TOOL_TEXTS_MAX 64
@@ -19,8 +20,9 @@ struct tool_texts {
     size_t count;
 };
 
-/* One option of a verb. target is a bool *, const char **, struct tool_texts *, unsigned * or
- * int64_t *, by type; it keeps its value when the option is not given. A table ends with
+/* One option of a verb. target is a bool *, const char **, struct tool_texts *, unsigned *,
+ * int64_t * or size_t *, by type; it keeps its value when the option is not given. A table ends
+ * with
  * {.name = NULL}. */
 struct tool_option {
     const char *name;     /* without the dashes */
@@ -37,7 +39,7 @@ struct tool {
     bool has_as_of;
     int64_t as_of_ns;
     bool json;
-    unsigned threads; /* 0: all cores */
+    struct mig_resources resources;
     enum mig_log_level log_level;
     struct mig_hooks hooks; /* log lines and progress on stderr */
     struct mig_stop *stop;  /* set by SIGINT and SIGTERM; a second one ends the process with 130 */

@@ -2,6 +2,7 @@
 #include "tools/common/account.h"
 
 static const char *out;
+static unsigned source_connections;
 
 static int export_rows(struct tool *tool, int argc, char **argv, struct mig_error *err)
 {
@@ -15,15 +16,19 @@ static int export_rows(struct tool *tool, int argc, char **argv, struct mig_erro
         mig_fail(err, MIG_E_USAGE, "--out is missing");
         return mig_hint(err, "--out takes a folder, a file that ends in .tar, or - for a stream");
     }
+    tool->resources.source_connections = source_connections;
     if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
-        (result = mig_pipeline_export(manifest, tool->has_as_of, tool->as_of_ns, out, &tool->hooks,
-                                      tool->stop, &summary, err)) != MIG_OK)
+        (result = mig_pipeline_export(manifest, tool->has_as_of, tool->as_of_ns, out,
+                                      &tool->resources, &tool->hooks, tool->stop, &summary, err)) !=
+            MIG_OK)
         return result;
     return tool_stage(tool, "export", out, &summary, err);
 }
 
 static const struct tool_option options[] = {
     {"out", "P", "where to: a folder, a .tar file, or - for a tar stream", TOOL_TEXT, &out},
+    {"source-connections", "N", "tables read at once, 1 to 4 (default: 1)", TOOL_UNSIGNED,
+     &source_connections},
     {.name = NULL},
 };
 

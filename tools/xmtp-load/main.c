@@ -16,8 +16,8 @@ static int load_envelopes(struct tool *tool, int argc, char **argv, struct mig_e
         return mig_hint(err, "--in takes a folder, a .tar file, or - for a tar stream");
     }
     if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
-        (result = mig_pipeline_load(manifest, in, node, &tool->hooks, tool->stop, &account, err)) !=
-            MIG_OK)
+        (result = mig_pipeline_load(manifest, in, node, &tool->resources, &tool->hooks, tool->stop,
+                                    &account, err)) != MIG_OK)
         return result;
     return tool_account(tool, account, err);
 }

@@ -7,17 +7,18 @@ int cmd_run(struct tool *tool, int argc, char **argv, struct mig_error *err)
 {
     mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
     mig_cleanup(mig_account_free) struct mig_account *account = NULL;
-    const struct mig_run_options options = {
+    struct mig_run_options options = {
         .has_as_of = tool->has_as_of,
         .as_of_ns = tool->as_of_ns,
         .new_run = run_words.new_run,
-        .threads = tool->threads,
+        .resources = tool->resources,
         .chain_out = run_words.chain_out,
     };
     int result;
 
     if (argc > 0)
         return mig_fail(err, MIG_E_USAGE, "run takes no argument: '%s'", argv[0]);
+    options.resources.source_connections = run_words.source_connections;
     if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
         (result = mig_pipeline_run(manifest, &options, &tool->hooks, tool->stop, &account, err)) !=
             MIG_OK)
@@ -35,9 +36,9 @@ int cmd_status(struct tool *tool, int argc, char **argv, struct mig_error *err)
     if (argc > 0)
         return mig_fail(err, MIG_E_USAGE, "status takes no argument: '%s'", argv[0]);
     if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
-        (result = mig_nodes_open(manifest, NULL, MIG_NODE_READ, &tool->hooks, tool->stop, &nodes,
-                                 err)) != MIG_OK ||
-        (result = mig_account_read(nodes.items, nodes.count, NULL, &account, err)) != MIG_OK)
+        (result = mig_nodes_open_present(manifest, NULL, MIG_NODE_READ, &tool->hooks, tool->stop,
+                                         &nodes, err)) != MIG_OK ||
+        (result = mig_account_read(&nodes, NULL, &account, err)) != MIG_OK)
         return result;
     return tool_account(tool, account, err);
 }

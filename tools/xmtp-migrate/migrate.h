@@ -6,6 +6,7 @@
 
 struct run_words {
     const char *chain_out;
+    unsigned source_connections;
     bool new_run;
 };
 extern struct run_words run_words;

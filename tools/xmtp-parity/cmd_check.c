@@ -76,7 +76,7 @@ int cmd_check(struct tool *tool, int argc, char **argv, struct mig_error *err)
         .node_count = check_words.nodes.count,
         .has_as_of = tool->has_as_of,
         .as_of_ns = tool->as_of_ns,
-        .threads = tool->threads,
+        .threads = tool->resources.threads,
         .payer = check_words.payer ? &payer : NULL,
         .originator = check_words.originator ? &originator : NULL,
         .list_limit = check_words.list,

@@ -16,8 +16,8 @@ static int transform_rows(struct tool *tool, int argc, char **argv, struct mig_e
         return mig_hint(err, "--in and --out take a folder, a .tar file, or - for a stream");
     }
     if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
-        (result = mig_pipeline_transform(manifest, in, out, tool->threads, &tool->hooks, tool->stop,
-                                         &summary, err)) != MIG_OK)
+        (result = mig_pipeline_transform(manifest, in, out, &tool->resources, &tool->hooks,
+                                         tool->stop, &summary, err)) != MIG_OK)
         return result;
     return tool_stage(tool, "transform", out, &summary, err);
 }

@@ -1,0 +1,48 @@
+/* What a job may use: memory shared out among its stages, connections to the source. */
+#include "libmigrate/pipeline/pipeline_private.h"
+
+#include <stdlib.h>
+
+#define CONNECTIONS_DEFAULT 2
+
+int pipeline_open_budget(size_t max_memory, struct mig_budget **ret_budget,
+                         struct shares *ret_shares, struct mig_error *err)
+{
+    const size_t bytes = max_memory > 0 ? max_memory : MIG_MAX_MEMORY_DEFAULT;
+
+    if (bytes < MIG_MAX_MEMORY_LEAST)
+        return mig_fail(err, MIG_E_USAGE, "%zu bytes of memory are too few: %zu MiB at least",
+                        bytes, MIG_MAX_MEMORY_LEAST >> 20);
+    *ret_shares = (struct shares){.read_ahead_bytes = bytes / 8, .lane_bytes = bytes / 2};
+    return mig_budget_open(bytes, ret_budget, err);
+}
+
+int source_set_open(const struct mig_manifest *manifest, unsigned connections,
+                    const struct mig_hooks *hooks, const struct mig_stop *stop,
+                    struct source_set *ret_sources, struct mig_error *err)
+{
+    mig_cleanup(source_set_close) struct source_set sources = {0};
+    size_t wanted = connections > 0 ? connections : CONNECTIONS_DEFAULT;
+    int result = MIG_OK;
+
+    if (wanted > MIG_TABLE_COUNT)
+        wanted = MIG_TABLE_COUNT;
+    sources.items = calloc(wanted, sizeof(struct mig_source *));
+    if (!sources.items)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    for (; sources.count < wanted && result == MIG_OK; sources.count += result == MIG_OK)
+        result = mig_source_open(manifest, hooks, stop, &sources.items[sources.count], err);
+    if (result != MIG_OK)
+        return result;
+    *ret_sources = sources;
+    sources = (struct source_set){0};
+    return MIG_OK;
+}
+
+void source_set_close(struct source_set *sources)
+{
+    for (size_t i = 0; i < sources->count; i++)
+        mig_source_close(&sources->items[i]);
+    free(sources->items);
+    *sources = (struct source_set){0};
+}
