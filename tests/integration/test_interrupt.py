@@ -1,7 +1,6 @@
 """SIGINT and SIGTERM at any time: exit 130 within two seconds, and running again ends where an
 uninterrupted run ends."""
 
-import contextlib
 import os
 import random
 import signal
@@ -10,8 +9,8 @@ import time
 
 import pytest
 from conftest import tool_environment, tool_path
-from support.servers import client, psql
-from support.world import assert_closes, chain_bundle, digest_of_node, world  # noqa: F401
+from support.servers import psql
+from support.world import assert_closes, chain_bundle, digest_of_node, held, world  # noqa: F401
 
 ROWS = 8000
 UNTIL = "2026-01-01T00:00:00Z"
@@ -192,22 +191,6 @@ def test_a_run_stopped_behind_its_last_part_still_ends(full, tool):
     os.unlink(chain_bundle(full.manifest, first) / "index.json")
     assert full.run("--as-of", UNTIL) == first
     tool("xmtp-inspect", chain_bundle(full.manifest, first))
-
-
-@contextlib.contextmanager
-def held(dsn, what):
-    """A session that holds what another will wait for."""
-    holder = subprocess.Popen([client("psql"), "-XAtq", "-d", dsn], stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE, text=True)
-    try:
-        holder.stdin.write(f"BEGIN; {what}; SELECT 'held';\n")
-        holder.stdin.flush()
-        while holder.stdout.readline() != "held\n":
-            assert holder.poll() is None
-        yield
-    finally:
-        holder.kill()
-        holder.communicate()
 
 
 def test_it_stops_while_another_session_holds_what_it_needs(full, start_tool):

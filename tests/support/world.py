@@ -3,11 +3,13 @@
 A test file asks for the fixture by `from support.world import world  # noqa: F401`.
 """
 
+import contextlib
 import json
+import subprocess
 
 import pytest
 
-from .servers import psql
+from .servers import client, psql
 
 META, BLOB = "gateway_envelopes_meta", "gateway_envelopes_blob"
 TABLES = {"group_messages": "id", "welcome_messages": "id", "key_packages": "sequence_id",
@@ -50,6 +52,22 @@ def digest_of_node(dsn):
         FROM migration_dead_letter_box ORDER BY 1, 2;
         SELECT payer_id, originator_id, minutes_since_epoch, spend_picodollars, last_sequence_id,
             message_count FROM unsettled_usage ORDER BY 1, 2, 3""")
+
+
+@contextlib.contextmanager
+def held(dsn, what):
+    """A session that holds what another will wait for."""
+    holder = subprocess.Popen([client("psql"), "-XAtq", "-d", dsn], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True)
+    try:
+        holder.stdin.write(f"BEGIN; {what}; SELECT 'held';\n")
+        holder.stdin.flush()
+        while holder.stdout.readline() != "held\n":
+            assert holder.poll() is None
+        yield
+    finally:
+        holder.kill()
+        holder.communicate()
 
 
 def chain_bundle(manifest, account):
