@@ -10,6 +10,18 @@
 #include <string.h>
 #include <unistd.h>
 
+struct chain_job {
+    const struct mig_manifest *manifest;
+    int64_t as_of_ns;
+    const struct mig_transform *transform;
+    struct mig_arena scratch;
+    struct mig_source *source;
+    struct mig_bundle_writer *writer;
+    const struct mig_hooks *hooks;
+    bool begun[MIG_TABLE_COUNT]; /* what is in the bundle so far */
+    int64_t last_ids[MIG_TABLE_COUNT];
+};
+
 /* Leaves the rows that the books name, where they name any: a second reading may see rows that came
  * later, or take a row for a commit whose column was filled in meanwhile. Where the column decides,
  * a booked commit whose column says otherwise by now had NULL there. */
@@ -34,6 +46,21 @@ static void keep_booked_rows(struct mig_part *part, const struct mig_chain_part 
         part->row_count = kept;
 }
 
+/* Most messages are no commits: they need not be transformed to be left out. */
+static void keep_chain_kinds(struct mig_part *part, const struct chain_job *job)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < part->row_count; i++) {
+        struct mig_standing standing;
+
+        mig_source_standing(&job->manifest->policy, job->as_of_ns, &part->rows[i], &standing);
+        if (mig_kind_info(standing.kind)->route == MIG_ROUTE_CHAIN)
+            part->rows[kept++] = part->rows[i];
+    }
+    part->row_count = kept;
+}
+
 /* Leaves the chain-bound rows of a transformed part, nothing else. */
 static void keep_chain_rows(struct mig_part *part)
 {
@@ -52,17 +79,6 @@ static void keep_chain_rows(struct mig_part *part)
     part->row_count = kept;
     part->tally = tally;
 }
-
-struct chain_job {
-    const struct mig_transform *transform;
-    struct mig_pool *pool;
-    struct mig_source *source;
-    struct mig_bundle_writer *writer;
-    const struct mig_hooks *hooks;
-    bool column_decides;         /* which rows are commits: profile xmtpd */
-    bool begun[MIG_TABLE_COUNT]; /* what is in the bundle so far */
-    int64_t last_ids[MIG_TABLE_COUNT];
-};
 
 static int check_against_books(const struct mig_part *part, const struct mig_chain_part *booked,
                                struct mig_error *err)
@@ -131,8 +147,9 @@ static int write_part(struct chain_job *job, const struct mig_chain_part *booked
 
     if ((result = read_whole(job, booked, &part, err)) != MIG_OK)
         return result;
-    keep_booked_rows(part, booked, job->column_decides);
-    if ((result = mig_transform_part(job->transform, job->pool, part, err)) != MIG_OK)
+    keep_booked_rows(part, booked, job->manifest->policy.profile == MIG_PROFILE_XMTPD);
+    keep_chain_kinds(part, job);
+    if ((result = mig_transform_compact(job->transform, &job->scratch, part, err)) != MIG_OK)
         return result;
     keep_chain_rows(part);
     if ((result = check_against_books(part, booked, err)) != MIG_OK)
@@ -240,23 +257,19 @@ static int write_bundle(const struct mig_manifest *manifest, const struct mig_ru
                         const struct mig_hooks *hooks, struct mig_error *err)
 {
     mig_cleanup(mig_transform_free) struct mig_transform *transform = NULL;
-    mig_cleanup(mig_pool_free) struct mig_pool *pool = NULL;
     mig_cleanup(mig_bundle_writer_free) struct mig_bundle_writer *writer = NULL;
+    struct chain_job job = {
+        .manifest = manifest, .as_of_ns = run->facts.as_of_ns, .source = source, .hooks = hooks};
     int result;
 
-    if ((result = mig_transform_open(manifest, run->facts.as_of_ns, NULL, NULL, &transform, err)) !=
+    if ((result = mig_transform_open(manifest, job.as_of_ns, NULL, NULL, &transform, err)) !=
             MIG_OK ||
-        (result = mig_pool_open(0, &pool, err)) != MIG_OK ||
         (result = mig_bundle_create(out, &run->facts, &writer, err)) != MIG_OK)
         return result;
-    result = write_all(
-        &(struct chain_job){.transform = transform,
-                            .pool = pool,
-                            .source = source,
-                            .writer = writer,
-                            .hooks = hooks,
-                            .column_decides = manifest->policy.profile == MIG_PROFILE_XMTPD},
-        parts, count, err);
+    job.transform = transform;
+    job.writer = writer;
+    result = write_all(&job, parts, count, err);
+    mig_arena_release(&job.scratch);
     return result == MIG_OK ? mig_bundle_commit(writer, blockers, err) : result;
 }
 

@@ -11,12 +11,12 @@ struct retry_job {
     struct mig_source *source;
     struct mig_nodes nodes;
     struct mig_transform *transform;
-    struct mig_pool *pool;
+    struct mig_arena scratch;
 };
 
 static void retry_job_release(struct retry_job *job)
 {
-    mig_pool_free(&job->pool);
+    mig_arena_release(&job->scratch);
     mig_transform_free(&job->transform);
     mig_nodes_close(&job->nodes);
     mig_source_close(&job->source);
@@ -83,7 +83,7 @@ static int retry_one(struct retry_job *job, struct mig_node *node, const struct 
         *err = reading;
         return result;
     }
-    if ((result = mig_transform_part(job->transform, job->pool, part, err)) != MIG_OK)
+    if ((result = mig_transform_compact(job->transform, &job->scratch, part, err)) != MIG_OK)
         return result;
     if (part->envelopes[0].route == MIG_ROUTE_CHAIN) {
         leave(job, node, letter,
@@ -164,7 +164,6 @@ int mig_pipeline_retry(const struct mig_manifest *manifest, const struct mig_let
 
     if ((result = mig_manifest_signers(manifest, hooks, &job.keys.payer, &job.keys.originator,
                                        err)) != MIG_OK ||
-        (result = mig_pool_open(1, &job.pool, err)) != MIG_OK ||
         (result = mig_source_open(manifest, hooks, stop, &job.source, err)) != MIG_OK ||
         (result = mig_nodes_open(manifest, NULL, MIG_NODE_WRITE, hooks, stop, &job.nodes, err)) !=
             MIG_OK)

@@ -5,9 +5,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* Rows of one COPY: enough that a statement's cost is nothing, few enough that its snapshot is
- * short. */
-#define COPY_ROWS 16384
+/* One COPY: enough that a statement's cost is nothing, little enough that its snapshot is short.
+ * How many rows that is tells the COPY before. */
+#define COPY_BYTES ((size_t) 16 << 20)
+#define FIRST_COPY_ROWS 4096
+#define LEAST_COPY_ROWS 64
+#define MOST_COPY_ROWS 32768
 #define SQL_SIZE 4096
 
 /* Rows above the sequence may lie in a band each, and a transaction locks every band it writes to.
@@ -21,6 +24,7 @@ int mig_source_read_begin(struct mig_source *source, enum mig_table table, int64
         mig_pg_copy_abandon(source->pg);
     source->reading = (struct source_reading){
         .table = table, .next_id = first_id, .last_id = last_id, .settled = settled};
+    source->reading.copy_rows = FIRST_COPY_ROWS;
     source->reading.ended = first_id > last_id;
     return mig_stop_check(source->stop, err);
 }
@@ -39,10 +43,11 @@ static int begin_copy(struct mig_source *source, int64_t from_id, struct mig_err
              "COPY (SELECT %s FROM %s t%s WHERE t.%s BETWEEN '%" PRId64 "'::bigint AND '%" PRId64
              "'::bigint ORDER BY t.%s LIMIT %d) TO STDOUT (FORMAT binary)",
              source->columns[reading->table], info->name, join, info->id_column, from_id,
-             reading->last_id, info->id_column, COPY_ROWS);
+             reading->last_id, info->id_column, reading->copy_rows);
     result = mig_pg_copy_out(source->pg, sql, err);
     reading->copying = result == MIG_OK;
     reading->copied = 0;
+    reading->copied_bytes = 0;
     return result;
 }
 
@@ -69,6 +74,7 @@ static int take_row(struct mig_source *source, const struct mig_pg_field *fields
 {
     struct source_reading *reading = &source->reading;
     const struct mig_table_info *info = mig_table_info(reading->table);
+    const size_t held = part->arena.used_bytes;
     struct mig_row *row;
     int64_t id;
     int result;
@@ -89,7 +95,17 @@ static int take_row(struct mig_source *source, const struct mig_pg_field *fields
     reading->last_row_id = id;
     reading->has_row = true;
     reading->copied++;
+    reading->copied_bytes += part->arena.used_bytes - held;
     return MIG_OK;
+}
+
+static int rows_of_copy(size_t row_bytes)
+{
+    const size_t rows = COPY_BYTES / (row_bytes + 1);
+
+    if (rows < LEAST_COPY_ROWS)
+        return LEAST_COPY_ROWS;
+    return rows > MOST_COPY_ROWS ? MOST_COPY_ROWS : (int) rows;
 }
 
 /* A COPY has ended: its rows must be as many as the server says it sent. */
@@ -102,7 +118,10 @@ static int end_copy(struct mig_source *source, uint64_t sent, struct mig_error *
         return mig_fail(err, MIG_E_CORRUPT,
                         "source: %s: %" PRIu64 " rows arrived of %" PRIu64 " that the server sent",
                         mig_table_info(reading->table)->name, reading->copied, sent);
-    reading->ended = sent < COPY_ROWS || reading->last_row_id == reading->last_id;
+    reading->ended =
+        sent < (uint64_t) reading->copy_rows || reading->last_row_id == reading->last_id;
+    if (sent > 0)
+        reading->copy_rows = rows_of_copy(reading->copied_bytes / sent);
     return MIG_OK;
 }
 

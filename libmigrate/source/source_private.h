@@ -11,7 +11,9 @@ struct source_reading {
     int64_t next_id, last_id; /* where the next part begins; where the reading ends */
     int64_t last_row_id;      /* of the rows given out; the next COPY begins behind it */
     bool settled, copying, has_row, ended;
+    int copy_rows;   /* at most, of one COPY */
     uint64_t copied; /* rows of the COPY under way */
+    size_t copied_bytes;
 };
 
 struct mig_source {
