@@ -164,6 +164,9 @@ int mig_pg_open(const char *dsn, const struct mig_pg_options *options, struct mi
                          "SET standard_conforming_strings = on; SET search_path = public;"
                          /* A policy that hides rows is to be an error, never a smaller table. */
                          "SET row_security = off;"
+                         /* What is asked over hundreds of partitions looks dear and is not:
+                          * compiling it would take far longer than doing it. */
+                         "SET jit = off;"
                          /* A job of hours, like a backup: limits meant for an application's
                           * sessions would end it at the same place every time. */
                          "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN"

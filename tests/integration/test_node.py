@@ -230,6 +230,24 @@ def test_a_blob_of_other_bytes_without_its_meta_row_is_a_conflict(world):
     world.status(0)
 
 
+def test_a_rerun_touches_no_band_that_it_has_no_row_in(world):
+    """A node may have hundreds of bands: each that a statement names is planned for and locked."""
+    world.seed(300)
+    world.run()
+    psql(world.alpha, "SELECT ensure_gateway_parts_v3(10, 5000000)")
+    holder = subprocess.Popen([client("psql"), "-XAtq", "-d", world.alpha], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True)
+    try:
+        leaf = "o10_s5000000_6000000"
+        holder.stdin.write(f"BEGIN; LOCK {META}_{leaf}, {BLOB}_{leaf}; SELECT 'locked';\n")
+        holder.stdin.flush()
+        assert holder.stdout.readline() == "locked\n"
+        account = world.run("--new-run", seconds=30)
+    finally:
+        holder.communicate("COMMIT;\n")
+    assert account["kinds"]["group_messages"]["nodes"]["alpha"]["loaded"] == 0
+
+
 # ---- two at once --------------------------------------------------------------------------------
 
 
