@@ -104,8 +104,8 @@ struct mig_parity_report {
  * verdict.
  *
  * Errors: as mig_source_open() and mig_node_open(); MIG_E_USAGE (no such node, no key to compare
- * with); MIG_E_REFUSED (the nodes know runs of different instants); MIG_E_CANCELLED; MIG_E_NOMEM.
- * Release the report with mig_parity_report_release().
+ * with); MIG_E_REFUSED (the nodes know runs of different instants, or only of one to come);
+ * MIG_E_CANCELLED; MIG_E_NOMEM. Release the report with mig_parity_report_release().
  */
 int mig_parity_check(const struct mig_manifest *manifest, const struct mig_parity_options *options,
                      const struct mig_hooks *hooks, const struct mig_stop *stop,

@@ -37,10 +37,14 @@ void parity_terms_release(struct parity_terms *terms);
 /* runs.c. A run that is at its end on one node is taken for finished on all: it ends on one after
  * the other, once all have its rows. */
 void parity_share_ends(struct mig_runs *nodes, size_t node_count);
+/* Whether a run is pinned at an instant that hasn't come: by then most rows will have expired, and
+ * no more than the others would be asked for. */
+bool parity_is_to_come(const struct mig_run *run, int64_t now_ns);
 /* The run that a node is judged by: of the finished ones, or where there is none of all, the one
- * with the latest as_of, which asks for the fewest rows; its bounds are the highest of any that has
- * finished, so that no run's rows are forgotten. False when there is no run. */
-bool parity_choose_run(const struct mig_runs *runs, struct mig_run *ret_run);
+ * with the latest as_of that is not to come, which asks for the fewest rows; its bounds are the
+ * highest of any that has finished, so that no run's rows are forgotten. One that is to come is
+ * chosen where there is no other. False when there is no run. */
+bool parity_choose_run(const struct mig_runs *runs, int64_t now_ns, struct mig_run *ret_run);
 
 /* ---- notes: differences on their way into the report ---------------------------------------- */
 

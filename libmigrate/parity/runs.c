@@ -14,19 +14,29 @@ void parity_share_ends(struct mig_runs *nodes, size_t node_count)
                         nodes[k].items[l].finished = true;
 }
 
-static bool goes_before(const struct mig_run *run, const struct mig_run *other)
+/* Clocks of machines differ a little; no more than this. */
+#define CLOCKS_DIFFER_NS (60 * MIG_NS_PER_SECOND)
+
+bool parity_is_to_come(const struct mig_run *run, int64_t now_ns)
+{
+    return run->facts.as_of_ns > now_ns + CLOCKS_DIFFER_NS;
+}
+
+static bool goes_before(const struct mig_run *run, const struct mig_run *other, int64_t now_ns)
 {
     if (run->finished != other->finished)
         return run->finished;
+    if (parity_is_to_come(run, now_ns) != parity_is_to_come(other, now_ns))
+        return !parity_is_to_come(run, now_ns);
     return run->facts.as_of_ns >= other->facts.as_of_ns;
 }
 
-bool parity_choose_run(const struct mig_runs *runs, struct mig_run *ret_run)
+bool parity_choose_run(const struct mig_runs *runs, int64_t now_ns, struct mig_run *ret_run)
 {
     const struct mig_run *best = NULL;
 
     for (size_t i = 0; i < runs->count; i++)
-        if (!best || goes_before(&runs->items[i], best))
+        if (!best || goes_before(&runs->items[i], best, now_ns))
             best = &runs->items[i];
     if (!best)
         return false;

@@ -44,6 +44,20 @@ static int refuse_two_instants(const char *name, int64_t as_of_ns, const char *o
     return mig_hint(err, "say which one to judge by: --as-of %s", other);
 }
 
+static int refuse_to_come(const struct mig_run *run, const char *name, struct mig_error *err)
+{
+    char instant[MIG_TIME_TEXT_SIZE];
+
+    mig_time_format(run->facts.as_of_ns, instant);
+    mig_fail(
+        err, MIG_E_REFUSED,
+        "node '%s' knows no run but %s, pinned at %s, which is still to come: rows that expire "
+        "until then would not be missed",
+        name, run->facts.run, instant);
+    return mig_hint(err, "begin one that is pinned at now, xmtp-migrate run --new-run --as-of T, "
+                         "or say which instant to judge by: --as-of T");
+}
+
 /* What explains many differences at once, or rows that are not asked for, is worth a word. */
 static void warn_of_run(const struct parity_terms *terms, const struct mig_run *run,
                         const char *name, const struct mig_hooks *hooks)
@@ -60,21 +74,25 @@ static void warn_of_run(const struct parity_terms *terms, const struct mig_run *
     if (!run->finished)
         mig_log(hooks, MIG_LOG_WARN, "node '%s': run %s has not finished there", name,
                 run->facts.run);
-    if (run->facts.as_of_ns > terms->now_ns)
+    if (parity_is_to_come(run, terms->now_ns))
         mig_log(hooks, MIG_LOG_WARN,
                 "node '%s': run %s is pinned at %s, which is still to come: rows that expire until "
                 "then need not be there",
                 name, run->facts.run, instant);
 }
 
-static void warn_of_later_runs(const struct mig_runs *runs, const struct mig_run *judged,
-                               const char *name, const struct mig_hooks *hooks)
+static void warn_of_later_runs(const struct parity_terms *terms, const struct mig_runs *runs,
+                               const struct mig_run *judged, const char *name,
+                               const struct mig_hooks *hooks)
 {
     for (size_t i = 0; i < runs->count; i++)
         if (runs->items[i].facts.as_of_ns > judged->facts.as_of_ns)
-            mig_log(hooks, MIG_LOG_WARN,
-                    "node '%s': run %s has not finished there: judged by run %s before it", name,
-                    runs->items[i].facts.run, judged->facts.run);
+            mig_log(hooks, MIG_LOG_WARN, "node '%s': run %s %s: judged by run %s before it", name,
+                    runs->items[i].facts.run,
+                    parity_is_to_come(&runs->items[i], terms->now_ns)
+                        ? "is pinned at an instant that is still to come"
+                        : "has not finished there",
+                    judged->facts.run);
 }
 
 static int take_run(struct parity_terms *terms, const struct mig_run *run, const char *name,
@@ -106,15 +124,17 @@ static int take_node(struct parity_terms *terms, const struct mig_runs *runs, co
     struct mig_run run;
     int result;
 
-    if (!parity_choose_run(runs, &run)) {
+    if (!parity_choose_run(runs, terms->now_ns, &run)) {
         mig_log(hooks, MIG_LOG_INFO, "node '%s' knows no run of network '%s'", name,
                 terms->manifest->network);
         return MIG_OK;
     }
+    if (!as_of_given && parity_is_to_come(&run, terms->now_ns))
+        return refuse_to_come(&run, name, err);
     if ((result = take_run(terms, &run, name, first_name, as_of_given, err)) != MIG_OK)
         return result;
     warn_of_run(terms, &run, name, hooks);
-    warn_of_later_runs(runs, &run, name, hooks);
+    warn_of_later_runs(terms, runs, &run, name, hooks);
     return MIG_OK;
 }
 

@@ -155,6 +155,21 @@ def test_a_clock_set_back_takes_nothing_out_of_the_judgement(world):
     assert named(world.check(status=3)) == {("beta", "group_messages", lost, "missing")}
 
 
+def test_an_instant_that_was_mistyped_once_takes_nothing_out_of_the_judgement(world):
+    """In 2100 every message has expired: by such a run no node would have to hold any."""
+    id = add_message(world.v3, "a message")
+    world.tool("xmtp-migrate", "run", "--manifest", world.manifest, "--as-of",
+               "2100-01-01T00:00:00Z")
+    ran = world.tool("xmtp-parity", "check", "--manifest", world.manifest, status=1)
+    assert "2100-01-01" in ran.err and "--as-of" in ran.err
+    missing = {(node, "group_messages", id, "missing") for node in NODES}
+    assert named(world.check("--as-of", at(days=0), status=3)) == missing
+    world.move()
+    assert world.check(status=0)["kinds"]["group_messages"]["for_nodes"] == 1
+    books(world, f"DELETE FROM {META}")
+    assert named(world.check(status=3)) == missing
+
+
 def test_a_run_under_way_adds_nothing_to_the_judgement(world):
     """Of its rows some are on one node, some on none, and all is well with the run before it."""
     kept = add_message(world.v3, "of the first run")
