@@ -57,7 +57,8 @@ static int note_extra(const struct mig_envelope *planned, const struct parity_he
 }
 
 /* A key package's is the time of its upload, whatever the clock: of this its expiry tells the
- * second. */
+ * second. It is later where the package had to come out before another one, which the source has
+ * pruned too. */
 static int64_t gateway_time_of_itself(const struct parity_terms *terms, enum mig_kind kind,
                                       const struct parity_held *held)
 {
@@ -68,7 +69,7 @@ static int64_t gateway_time_of_itself(const struct parity_terms *terms, enum mig
 
     return kind == MIG_KIND_KEY_PACKAGES && policy->profile == MIG_PROFILE_CORRECT &&
                    !__builtin_add_overflow(floor_divide(stored_us, 1000000), lasts_s, &expiry_s) &&
-                   expiry_s == held->row->expiry
+                   expiry_s >= held->row->expiry && stored_us <= floor_divide(terms->now_ns, 1000)
                ? stored_us
                : floor_divide(held->layers.unsigned_layer.originator_ns, 1000);
 }

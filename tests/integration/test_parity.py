@@ -264,9 +264,25 @@ def test_a_pruned_key_package_is_told_by_its_upload_under_any_clock(world):
     world.move()
     psql(world.v3, "DELETE FROM key_packages; DELETE FROM installations")
     assert sums(world.check(status=0), "key_packages")["pruned_at_source"] == 1
-    psql(world.nodes["alpha"], "UPDATE gateway_envelopes_meta SET"
-                               " gateway_time = gateway_time + interval '1 second'")
-    assert named(world.check(status=3)) == {("alpha", "key_packages", id, "extra")}
+    for moved in ("- interval '1 second'", "+ interval '101 days'"):
+        psql(world.nodes["alpha"], f"UPDATE {META} SET gateway_time = gateway_time {moved}")
+        assert named(world.check(status=3)) == {("alpha", "key_packages", id, "extra")}
+
+
+def test_a_pruned_key_package_may_have_come_out_before_another_one(world):
+    """Its gateway_time is then the other one's, and that of its expiry is its own."""
+    days = {"group_messages": 60, "welcome_messages": 120, "key_packages": 120}
+    world.write(policy={"retention_days": days})
+    current = add_key_package(world.v3, "current")
+    add_key_package(world.v3, "rival")
+    at_ns = "(extract(epoch FROM now() - interval '100 days') * 1e9)::bigint"
+    psql(world.v3, f"""UPDATE key_packages SET created_at = {at_ns} +
+                           CASE WHEN sequence_id = {current} THEN 0 ELSE 5000000000 END;
+                       UPDATE installations SET key_package = 'current', updated_at = {at_ns}""")
+    world.move()
+    world.check(status=0)
+    psql(world.v3, "DELETE FROM key_packages; DELETE FROM installations")
+    assert sums(world.check(status=0), "key_packages")["pruned_at_source"] == 2
 
 
 def test_an_expired_row_that_a_node_holds_is_counted(world):
