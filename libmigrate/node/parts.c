@@ -128,3 +128,31 @@ int mig_node_parts(struct mig_node *node, const char *run, struct mig_booked_par
     *ret_count = (size_t) answer.rows;
     return MIG_OK;
 }
+
+int mig_node_part_ends(struct mig_node *node, const char *run, enum mig_table table,
+                       int64_t after_id, int64_t **ret_ends, size_t *ret_count,
+                       struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char after[NODE_NUMBER_SIZE];
+    int64_t *ends;
+    int result = MIG_OK;
+
+    if (node->has_books)
+        result = mig_pg_query(
+            node->pg,
+            "SELECT last_id FROM xmtp_migrate.parts WHERE run = $1 AND"
+            " source_table = $2 AND settled AND last_id > $3::bigint ORDER BY last_id",
+            (const char *const[]){run, mig_table_info(table)->name, node_number(after_id, after)},
+            3, &answer, err);
+    if (result != MIG_OK)
+        return result;
+    ends = calloc((size_t) answer.rows + 1, sizeof *ends);
+    if (!ends)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    for (int row = 0; row < answer.rows; row++)
+        ends[row] = mig_pg_int64(&answer, row, 0);
+    *ret_ends = ends;
+    *ret_count = (size_t) answer.rows;
+    return MIG_OK;
+}

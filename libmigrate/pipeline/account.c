@@ -113,12 +113,13 @@ static int check_sums(struct mig_account *account, struct mig_error *err)
     return result;
 }
 
-/* What every node's books must say alike, whatever became of the rows on it. */
+/* What every node's books must say alike, whatever became of the rows on it. Expired rows V3 may
+ * have pruned before a node's turn came. */
 static bool same_rows(const struct mig_node_sums *a, const struct mig_node_sums *b, int kind)
 {
     const struct mig_kind_tally *one = &a->tally.kinds[kind], *other = &b->tally.kinds[kind];
 
-    return one->counted == other->counted && one->expired == other->expired &&
+    return one->counted - one->expired == other->counted - other->expired &&
            one->for_chain == other->for_chain &&
            one->for_nodes + a->conflicts[kind] == other->for_nodes + b->conflicts[kind] &&
            one->rejected - a->conflicts[kind] == other->rejected - b->conflicts[kind];
@@ -156,7 +157,9 @@ static int check_node(struct mig_account *account, const struct mig_account_node
     for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
         if (!same_rows(sums, first, kind))
             result = mig_account_add_problem(account, err,
-                                             "%s: node '%s' counted other rows than the first node",
+                                             "%s: node '%s' counted other rows than the first node,"
+                                             " some changed or were pruned at the source meanwhile:"
+                                             " begin a new run (xmtp-migrate run --new-run)",
                                              mig_kind_info((enum mig_kind) kind)->name, node->name);
     if (result == MIG_OK && !same_reasons(sums, first))
         result = mig_account_add_problem(

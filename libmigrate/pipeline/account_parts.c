@@ -61,13 +61,14 @@ int account_compare_parts(struct mig_account *account, struct mig_node **nodes,
         result = mig_node_parts(nodes[i], account->facts.run, &parts.items, &parts.count, err);
         if (result != MIG_OK || !(part = first_difference(&first, &parts)))
             continue;
-        result = mig_account_add_problem(
-            account, err,
-            "%s: the part up to %" PRId64 " differs between nodes '%s' and '%s', its rows changed "
-            "at the source meanwhile: begin a new run (xmtp-migrate run --new-run), which shows "
-            "the rows that differ as conflicts",
-            mig_table_info(part->table)->name, part->last_id, account->nodes[0].name,
-            account->nodes[i].name);
+        result = mig_account_add_problem(account, err,
+                                         "%s: the part up to %" PRId64
+                                         " differs between nodes '%s' and '%s', its rows changed "
+                                         "or were pruned at the source meanwhile: begin a new run "
+                                         "(xmtp-migrate run --new-run), which shows "
+                                         "the rows that differ as conflicts",
+                                         mig_table_info(part->table)->name, part->last_id,
+                                         account->nodes[0].name, account->nodes[i].name);
     }
     return result;
 }

@@ -160,6 +160,17 @@ void read_ahead_close(struct read_ahead **ahead);
 
 /* ---- parts of a run ------------------------------------------------------------------------ */
 
+/* cuts.c: up to where all nodes that are wanted have a table's settled range (INT64_MIN when one
+ * has nothing), and the ends of the parts behind that any node has, rising. */
+struct pipeline_cuts {
+    int64_t position;
+    int64_t *ids;
+    size_t count;
+};
+int pipeline_find_cuts(const struct mig_nodes *nodes, const bool *wanted, const struct mig_run *run,
+                       enum mig_table table, struct pipeline_cuts *ret_cuts, struct mig_error *err);
+void pipeline_cuts_release(struct pipeline_cuts *cuts);
+
 /* Which run to work on: the nodes' unfinished one, or a new one, settled. It is yet to be begun on
  * every node. */
 int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_run_options *options,

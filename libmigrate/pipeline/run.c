@@ -69,36 +69,29 @@ static void stop_reading(void *context)
 
 /* ---- what is left to do ------------------------------------------------------------------- */
 
-static void free_positions(int64_t **positions)
-{
-    free(*positions);
-}
-
 /* The ranges of one table that at least one of the nodes wanted lacks, cut where any node's own
- * position is, so that every part is either wholly there or wholly missing. */
+ * parts end, so that every part is either wholly there or wholly missing. */
 static int ranges_of_table(struct run_job *job, const bool *wanted, enum mig_table table,
-                           struct read_range *ranges, size_t *count, struct mig_error *err)
+                           struct read_range **ranges, size_t *count, struct mig_error *err)
 {
     const int64_t bound = job->run.bounds[table];
-    mig_cleanup(free_positions) int64_t *at = calloc(job->nodes.count, sizeof *at);
-    int64_t position = INT64_MAX;
+    mig_cleanup(pipeline_cuts_release) struct pipeline_cuts cuts = {0};
+    struct read_range *larger;
+    int64_t position;
+    int result = pipeline_find_cuts(&job->nodes, wanted, &job->run, table, &cuts, err);
 
-    if (!at)
+    if (result != MIG_OK)
+        return result;
+    /* The last one of the table's own, and one for strays. */
+    larger = reallocarray(*ranges, *count + cuts.count + 2, sizeof *larger);
+    if (!larger)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
-    for (size_t i = 0; i < job->nodes.count; i++) {
-        int result = mig_node_position(job->nodes.items[i], job->run.facts.run, table, &at[i], err);
+    *ranges = larger;
+    position = cuts.position;
+    for (size_t i = 0; position < bound; i++) {
+        const int64_t next = i < cuts.count && cuts.ids[i] < bound ? cuts.ids[i] : bound;
 
-        if (result != MIG_OK)
-            return result;
-        position = wanted[i] && at[i] < position ? at[i] : position;
-    }
-    while (position < bound) {
-        int64_t next = bound;
-
-        for (size_t i = 0; i < job->nodes.count; i++)
-            if (at[i] > position && at[i] < next)
-                next = at[i];
-        ranges[(*count)++] = (struct read_range){
+        larger[(*count)++] = (struct read_range){
             table, position == INT64_MIN ? INT64_MIN : position + 1, next, true};
         position = next;
     }
@@ -108,16 +101,14 @@ static int ranges_of_table(struct run_job *job, const bool *wanted, enum mig_tab
 static int find_ranges(struct run_job *job, const bool *wanted, struct read_range **ret_ranges,
                        size_t *ret_count, struct mig_error *err)
 {
-    struct read_range *ranges = calloc(MIG_TABLE_COUNT * (job->nodes.count + 2), sizeof *ranges);
+    struct read_range *ranges = NULL;
     size_t count = 0;
     int result = MIG_OK;
 
-    if (!ranges)
-        return mig_fail(err, MIG_E_NOMEM, "out of memory");
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
         struct mig_settled settled;
 
-        result = ranges_of_table(job, wanted, (enum mig_table) table, ranges, &count, err);
+        result = ranges_of_table(job, wanted, (enum mig_table) table, &ranges, &count, err);
         if (result == MIG_OK)
             result =
                 mig_source_settle(job->sources.items[0], (enum mig_table) table, &settled, err);

@@ -10,7 +10,7 @@ import pytest
 
 from support.servers import psql
 from support.world import (  # noqa: F401
-    BLOB, INSTALLATION, META, add_message, chain_bundle, count, insert_message, message, world)
+    BLOB, GROUP, INSTALLATION, META, add_message, chain_bundle, count, insert_message, message, world)
 
 RUNS = "xmtp_migrate.runs"
 
@@ -92,6 +92,26 @@ def test_rows_pruned_between_two_sittings_are_counted_twice_by_nobody(world):
         world.alpha, "SELECT count(DISTINCT first_id) FROM xmtp_migrate.parts"
                      " WHERE source_table = 'group_messages'"))
     assert world.run()["verdict"] == "green"
+
+
+def test_expired_rows_pruned_between_two_sittings_are_nothing_to_two_nodes(world):
+    """Also where all of a part go, and though the rows that are left would fill fewer parts."""
+    psql(world.v3, f"""
+        INSERT INTO group_messages (created_at, group_id, data, group_id_data_hash, is_commit)
+        SELECT now() - interval '1 day' * CASE WHEN g % 3 = 0 OR g BETWEEN 8000 AND 13000 THEN 100
+            ELSE 1 END, '\\x{GROUP}', '\\x{message(GROUP, "x")}', sha256(g::text::bytea), false
+        FROM generate_series(1, 20000) g""")
+    world.run()
+    cut = int(psql(world.beta, "SELECT min(last_id) FROM xmtp_migrate.parts"
+                               " WHERE source_table = 'group_messages'"))
+    psql(world.beta, "DELETE FROM xmtp_migrate.parts WHERE source_table = 'group_messages'"
+                     f" AND first_id > {cut}")
+    psql(world.beta, f"DELETE FROM {META} WHERE originator_sequence_id > {cut}")
+    reopen(world)
+    psql(world.v3, "DELETE FROM group_messages WHERE created_at < now() - interval '90 days'")
+    assert world.run()["verdict"] == "green"
+    ends = "SELECT last_id FROM xmtp_migrate.parts ORDER BY 1"
+    assert psql(world.alpha, ends) == psql(world.beta, ends)
 
 
 def test_a_recount_that_was_red_stays_red(world):
