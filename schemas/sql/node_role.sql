@@ -17,8 +17,12 @@ GRANT :"owner" TO :"role";
 
 SELECT format('GRANT CONNECT, TEMPORARY ON DATABASE %I TO %I', current_database(), :'role') \gexec
 
--- The migrator's journal, claims and waivers live apart from what is the node's.
-CREATE SCHEMA IF NOT EXISTS xmtp_migrate AUTHORIZATION :"role";
+-- The migrator's journal, claims and waivers live apart from what is the node's. They are its own,
+-- also where a superuser's run or another role has begun them.
+CREATE SCHEMA IF NOT EXISTS xmtp_migrate;
+ALTER SCHEMA xmtp_migrate OWNER TO :"role";
+SELECT format('ALTER TABLE %s OWNER TO %I', oid::regclass, :'role') FROM pg_class
+WHERE relnamespace = 'xmtp_migrate'::regnamespace AND relkind = 'r' \gexec
 GRANT USAGE ON SCHEMA public TO :"role";
 
 -- What it writes. UPDATE and DELETE on envelopes: a key package uploaded again is rewritten.

@@ -363,6 +363,21 @@ def test_the_documented_roles_suffice_for_everything(world, roles):
     world.run(status=4)
 
 
+def test_the_role_takes_over_books_that_a_superuser_began(world, roles):
+    owner, migrator, _ = roles
+    world.seed(300)
+    for dsn in world.nodes.values():
+        psql(dsn, "DROP SCHEMA xmtp_migrate")
+    world.run()
+    for dsn in world.nodes.values():
+        psql(dsn, file=str(SQL / "node_role.sql"), variables={"role": migrator, "owner": owner})
+    world.write(nodes={name: as_user(dsn, migrator) for name, dsn in world.nodes.items()})
+    world.parity(0)
+    add_message(world.v3, "one more")
+    world.run()
+    world.parity(0)
+
+
 @pytest.mark.parametrize("lost", [
     "REVOKE INSERT ON payers FROM {migrator}",
     "REVOKE {owner} FROM {migrator}",
