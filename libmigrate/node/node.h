@@ -239,9 +239,10 @@ int mig_node_clock(struct mig_node *node, uint32_t originator, bool *ret_has_clo
 
 /* Which ids of a table runs have brought rows of, or may have: those up to settled, and from
  * unsettled on. Of every run in the books, whatever its network, finished or not.
- * INT64_MIN and INT64_MAX where there are none. */
+ * INT64_MIN and INT64_MAX where there are none. And up to where the node's tracker says that any
+ * tool has brought rows; INT64_MIN where it says nothing. */
 struct mig_reach {
-    int64_t settled, unsettled;
+    int64_t settled, unsettled, tracker;
 };
 int mig_node_reach(struct mig_node *node, enum mig_table table, struct mig_reach *ret_reach,
                    struct mig_error *err);

@@ -5,7 +5,7 @@ int mig_node_reach(struct mig_node *node, enum mig_table table, struct mig_reach
                    struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    struct mig_reach reach = {INT64_MIN, INT64_MAX};
+    struct mig_reach reach = {INT64_MIN, INT64_MAX, INT64_MIN};
     int result = MIG_OK;
 
     /* The first run may have made them since the node was opened. */
@@ -15,7 +15,9 @@ int mig_node_reach(struct mig_node *node, enum mig_table table, struct mig_reach
         result = mig_pg_query(node->pg,
                               "SELECT (SELECT max((bounds->>$1)::bigint) FROM xmtp_migrate.runs),"
                               " (SELECT min(first_id) FROM xmtp_migrate.parts"
-                              " WHERE source_table = $1 AND NOT settled)",
+                              " WHERE source_table = $1 AND NOT settled),"
+                              " (SELECT last_migrated_id FROM migration_tracker"
+                              " WHERE source_table = $1)",
                               (const char *const[]){mig_table_info(table)->name}, 1, &answer, err);
     if (result != MIG_OK)
         return result;
@@ -23,6 +25,8 @@ int mig_node_reach(struct mig_node *node, enum mig_table table, struct mig_reach
         reach.settled = mig_pg_int64(&answer, 0, 0);
     if (node->has_books && mig_pg_text(&answer, 0, 1))
         reach.unsettled = mig_pg_int64(&answer, 0, 1);
+    if (node->has_books && mig_pg_text(&answer, 0, 2))
+        reach.tracker = mig_pg_int64(&answer, 0, 2);
     *ret_reach = reach;
     return MIG_OK;
 }

@@ -30,7 +30,7 @@ static int warn_if_ahead(struct parity_check *check, size_t node, enum mig_kind 
                          const struct clock *clock, struct mig_error *err)
 {
     struct mig_reach reach;
-    int result = parity_find_reach(check, mig_kind_info(kind)->table, &reach, err);
+    int result = parity_find_reach(check, node, mig_kind_info(kind)->table, &reach, err);
 
     if (result != MIG_OK || reach.settled == INT64_MIN || clock->at <= reach.settled ||
         clock->at >= reach.unsettled)

@@ -46,8 +46,8 @@ struct mig_parity_options {
  *   payer_signer originator_signer
  *                           whose signature it is, as recovered from it
  *   payer                   meta names another address
- *   unknown_run             there are rows above all that the runs in the books have reached, so
- *                           that nobody can say which rows must be there
+ *   unknown_run             there are rows above all that the runs in the books, or the node's
+ *                           tracker, have reached: nobody can say which rows must be there
  *   clock_behind            the vector clock is below the highest row
  *   newest_key_package      the node would give an installation another key package
  *   dead_letter_missing dead_letter_altered

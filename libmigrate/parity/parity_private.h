@@ -279,9 +279,10 @@ int parity_check_newest(struct parity_check *check, const struct mig_part *part,
 /* reach.c: a node holds no row, up to settled_bound, that is above all that runs have reached. */
 int parity_check_reach(struct parity_check *check, enum mig_kind kind, int64_t settled_bound,
                        struct mig_error *err);
-/* How far the runs in the books of any of the nodes have got. */
-int parity_find_reach(struct parity_check *check, enum mig_table table, struct mig_reach *ret_reach,
-                      struct mig_error *err);
+/* How far the runs in the books of any of the nodes have got, and where there are any, what the
+ * node's own tracker tells of other tools. */
+int parity_find_reach(struct parity_check *check, size_t node, enum mig_table table,
+                      struct mig_reach *ret_reach, struct mig_error *err);
 /* places.c: nothing lies where no part of the source is looked for. */
 int parity_check_places(struct parity_check *check, struct mig_error *err);
 /* clock.c: what other nodes would be told to ask for. */

@@ -1,14 +1,15 @@
-/* Rows above the run are not judged, because a later run may be bringing them. Where the books know
- * of none that got so far, they tell too little: rows that were lost there would go unnoticed. */
+/* Rows above the run need not be there, because a later run may be bringing them. Where the books
+ * know of none that got so far, nor the node's tracker of another tool, they tell too little: rows
+ * that were lost there would go unnoticed. What is there has been compared with the source. */
 #include "libmigrate/parity/parity_private.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-int parity_find_reach(struct parity_check *check, enum mig_table table, struct mig_reach *ret_reach,
-                      struct mig_error *err)
+int parity_find_reach(struct parity_check *check, size_t node, enum mig_table table,
+                      struct mig_reach *ret_reach, struct mig_error *err)
 {
-    struct mig_reach all = {INT64_MIN, INT64_MAX}, one;
+    struct mig_reach all = {INT64_MIN, INT64_MAX, INT64_MIN}, one;
     int result = MIG_OK;
 
     for (size_t i = 0; i < check->node_count && result == MIG_OK; i++) {
@@ -16,7 +17,10 @@ int parity_find_reach(struct parity_check *check, enum mig_table table, struct m
             return result;
         all.settled = one.settled > all.settled ? one.settled : all.settled;
         all.unsettled = one.unsettled < all.unsettled ? one.unsettled : all.unsettled;
+        all.tracker = i == node ? one.tracker : all.tracker;
     }
+    if (all.settled != INT64_MIN && all.tracker > all.settled)
+        all.settled = all.tracker;
     *ret_reach = all;
     return result;
 }
@@ -28,7 +32,8 @@ static int report_rows(struct parity_check *check, size_t node, enum mig_kind ki
     struct parity_note note = {.what = "unknown_run", .where = "books"};
 
     snprintf(note.expected, sizeof note.expected,
-             "nothing above %" PRId64 ", where the runs in the books end", reach->settled);
+             "nothing above %" PRId64 ", where the runs in the books and the tracker end",
+             reach->settled);
     snprintf(note.found, sizeof note.found, "%" PRIu64 " row%s", rows, rows == 1 ? "" : "s");
     return parity_report_add(check, kind, lowest, node, &note, err);
 }
@@ -39,10 +44,10 @@ static int check_node(struct parity_check *check, size_t node, enum mig_kind kin
                       int64_t settled_bound, struct mig_error *err)
 {
     const struct mig_kind_info *info = mig_kind_info(kind);
-    struct mig_reach reach = {INT64_MIN, INT64_MAX}, before;
+    struct mig_reach reach = {INT64_MIN, INT64_MAX, INT64_MIN}, before;
     uint64_t rows = 0;
     int64_t lowest, last_id;
-    int result = parity_find_reach(check, info->table, &reach, err);
+    int result = parity_find_reach(check, node, info->table, &reach, err);
 
     do {
         before = reach;
@@ -52,7 +57,8 @@ static int check_node(struct parity_check *check, size_t node, enum mig_kind kin
             return result;
         if ((result = mig_node_count(check->nodes[node].asker, info->stored_originator,
                                      reach.settled + 1, last_id, &rows, &lowest, err)) != MIG_OK ||
-            rows == 0 || (result = parity_find_reach(check, info->table, &reach, err)) != MIG_OK)
+            rows == 0 ||
+            (result = parity_find_reach(check, node, info->table, &reach, err)) != MIG_OK)
             return result;
     } while (reach.settled != before.settled || reach.unsettled != before.unsettled);
     return report_rows(check, node, kind, &reach, rows, lowest, err);

@@ -199,11 +199,28 @@ def test_a_run_that_ended_on_one_node_only_is_judged_on_both(world):
     assert named(world.check(status=3)) == {("beta", "group_messages", lost, "missing")}
 
 
+def lower_bounds(world, id):
+    books(world, f"""UPDATE {RUNS} SET
+          bounds = jsonb_set(bounds, '{{group_messages}}', '"{id}"')""")
+
+
+def test_rows_that_another_tool_brought_are_compared_up_to_where_its_tracker_is(world):
+    ids = [add_message(world.v3, f"message {place}") for place in range(3)]
+    world.move()
+    lower_bounds(world, ids[0])
+    assert world.check(status=0)["kinds"]["group_messages"]["above_bound"] == 2
+    psql(world.nodes["alpha"], f"UPDATE {META} SET expiry = 0 WHERE {row(10, ids[1])}")
+    psql(world.v3, f"DELETE FROM group_messages WHERE id = {ids[2]}")
+    assert named(world.check(status=3)) == {
+        ("alpha", "group_messages", ids[1], "expiry"),
+        ("alpha", "group_messages", ids[2], "extra"), ("beta", "group_messages", ids[2], "extra")}
+
+
 def test_rows_that_no_run_of_the_books_reached_are_a_difference(world):
     ids = [add_message(world.v3, f"message {place}") for place in range(3)]
     world.move()
-    books(world, f"""UPDATE {RUNS} SET
-          bounds = jsonb_set(bounds, '{{group_messages}}', '"{ids[0]}"')""")
+    lower_bounds(world, ids[0])
+    books(world, f"UPDATE migration_tracker SET last_migrated_id = {ids[0]}")
     report = world.check(status=3)
     assert named(report) == {(node, "group_messages", ids[1], "unknown_run") for node in NODES}
     assert report["differences"][0]["found"] == "2 rows"
