@@ -247,6 +247,16 @@ struct mig_reach {
 int mig_node_reach(struct mig_node *node, enum mig_table table, struct mig_reach *ret_reach,
                    struct mig_error *err);
 
+/* Since when the books can say that rows of a table were looked for and brought, as ns since 1970:
+ * the first time of all runs, INT64_MAX when there was none. It is the same for all ids in
+ * [first_id, last_id]; id is one of them. */
+struct mig_brought {
+    int64_t first_id, last_id;
+    int64_t since_ns;
+};
+int mig_node_brought(struct mig_node *node, enum mig_table table, int64_t id,
+                     struct mig_brought *ret_brought, struct mig_error *err);
+
 /* How many rows of an originator have ids in [first_id, last_id], and the lowest of these ids. */
 int mig_node_count(struct mig_node *node, uint32_t originator, int64_t first_id, int64_t last_id,
                    uint64_t *ret_rows, int64_t *ret_lowest, struct mig_error *err);

@@ -31,6 +31,38 @@ int mig_node_reach(struct mig_node *node, enum mig_table table, struct mig_reach
     return MIG_OK;
 }
 
+/* A run may be taken up for a node long after its instant: what counts is the later of the two. */
+int mig_node_brought(struct mig_node *node, enum mig_table table, int64_t id,
+                     struct mig_brought *ret_brought, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    struct mig_brought brought = {INT64_MIN, INT64_MAX, INT64_MAX};
+    char number[NODE_NUMBER_SIZE];
+    int result = MIG_OK;
+
+    if (node->has_books)
+        result = mig_pg_query(
+            node->pg,
+            "SELECT coalesce(max(p.first_id), $2::bigint), least(min(p.last_id),"
+            " (SELECT min(first_id) - 1 FROM xmtp_migrate.parts WHERE source_table = $1"
+            " AND first_id > $2::bigint), 9223372036854775807), min(greatest(r.as_of_ns,"
+            " (extract(epoch FROM p.loaded_at) * 1000000000)::bigint)) FROM xmtp_migrate.parts p"
+            " JOIN xmtp_migrate.runs r USING (run) WHERE p.source_table = $1"
+            " AND $2::bigint BETWEEN p.first_id AND p.last_id",
+            (const char *const[]){mig_table_info(table)->name, node_number(id, number)}, 2, &answer,
+            err);
+    if (result != MIG_OK)
+        return result;
+    if (node->has_books) {
+        brought.first_id = mig_pg_int64(&answer, 0, 0);
+        brought.last_id = mig_pg_int64(&answer, 0, 1);
+    }
+    if (node->has_books && mig_pg_text(&answer, 0, 2))
+        brought.since_ns = mig_pg_int64(&answer, 0, 2);
+    *ret_brought = brought;
+    return MIG_OK;
+}
+
 int mig_node_count(struct mig_node *node, uint32_t originator, int64_t first_id, int64_t last_id,
                    uint64_t *ret_rows, int64_t *ret_lowest, struct mig_error *err)
 {

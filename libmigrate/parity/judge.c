@@ -100,16 +100,25 @@ static bool expect_of_itself(const struct parity_terms *terms, enum mig_kind kin
     return true;
 }
 
+bool parity_gone_s(const struct parity_terms *terms, enum mig_kind kind, int64_t expiry_s,
+                   int64_t *ret_gone_s)
+{
+    const struct mig_policy *policy = &terms->manifest->policy;
+    const int64_t longer_days =
+        (int64_t) policy->retention_days[kind] - (int64_t) policy->source_retention_days[kind];
+
+    return !__builtin_sub_overflow(expiry_s, longer_days * SECONDS_PER_DAY, ret_gone_s);
+}
+
 /* V3 deletes what has expired by its own rule, also while a run goes on: a row that is in itself
  * all right, and old enough for that, was there once. */
 static int judge_sourceless(const struct parity_terms *terms, enum mig_kind kind,
                             const struct parity_held *held, struct mig_arena *scratch,
                             bool *ret_pruned, struct mig_error *err)
 {
-    const struct mig_policy *policy = &terms->manifest->policy;
     struct parity_notes faults = {.arena = scratch, .last = &faults.first};
     struct mig_envelope itself;
-    int64_t older_s, gone_s; /* when V3 let it go */
+    int64_t gone_s;
     int result;
 
     *ret_pruned = false;
@@ -118,11 +127,7 @@ static int judge_sourceless(const struct parity_terms *terms, enum mig_kind kind
         return MIG_OK;
     if ((result = parity_compare(terms, &itself, held, &faults, err)) != MIG_OK)
         return result;
-    older_s =
-        ((int64_t) policy->retention_days[kind] - (int64_t) policy->source_retention_days[kind]) *
-        SECONDS_PER_DAY;
-    *ret_pruned = !faults.first &&
-                  !__builtin_sub_overflow(itself.expiry_unixtime, older_s, &gone_s) &&
+    *ret_pruned = !faults.first && parity_gone_s(terms, kind, itself.expiry_unixtime, &gone_s) &&
                   gone_s <= floor_divide(terms->now_ns, MIG_NS_PER_SECOND);
     return MIG_OK;
 }

@@ -32,8 +32,8 @@ struct mig_parity_options {
 /*
  * One difference. what is one of
  *
- *   missing                 the node lacks a row that the source has, or that the source has
- *                           pruned and another node holds
+ *   missing                 the node lacks a row that the source has; or one that another node
+ *                           holds and the source has pruned, after a run brought it here
  *   extra                   the node has a row that the source doesn't give
  *   blob_missing            there is a meta row, but no envelope
  *   meta_missing            there is an envelope, but no meta row
@@ -69,6 +69,7 @@ struct mig_parity_sums {
     uint64_t altered;          /* rows that it has, with differences */
     uint64_t extra;            /* rows that nothing at the source explains */
     uint64_t pruned_at_source; /* rows that V3 deleted when they expired there: no difference */
+    uint64_t pruned_elsewhere; /* such rows of other nodes, gone before a run came here: likewise */
     uint64_t expired_present;  /* expired rows that it has, as they should be: no difference */
 };
 

@@ -233,6 +233,10 @@ struct parity_node {
     struct parity_batch *batch;
     struct parity_plan plan;
     struct parity_letters letters[MIG_KIND_COUNT];
+    struct parity_brought {
+        bool known;
+        struct mig_brought of;
+    } brought[MIG_TABLE_COUNT]; /* of the id asked for last */
 };
 
 /* The check under way. */
@@ -261,8 +265,13 @@ int parity_check_begin(struct parity_check *check, const struct mig_manifest *ma
                        const struct mig_parity_options *options, struct mig_error *err);
 void parity_check_end(struct parity_check *check);
 
-/* sourceless.c: what V3 has pruned can't be brought to a node any more; a node that lacks it while
- * another holds it lacks it for good. Forgets the rows then. */
+/* judge.c: when V3 lets a row go that expires at a node then. False when 64 bits can't tell. */
+bool parity_gone_s(const struct parity_terms *terms, enum mig_kind kind, int64_t expiry_s,
+                   int64_t *ret_gone_s);
+
+/* sourceless.c: what V3 has pruned can't be brought to a node any more. A node that lacks it while
+ * another holds it has lost it, if a run came to the node before V3 could let the row go. Forgets
+ * the rows then. */
 int parity_check_sourceless(struct parity_check *check, enum mig_kind kind, struct mig_error *err);
 
 /* ---- questions asked in between ------------------------------------------------------------- */

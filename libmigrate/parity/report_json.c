@@ -57,6 +57,8 @@ static void put_sums(struct writer *writer, struct json_object *nodes,
     for (size_t i = 0; i < mig_count_of(members); i++)
         put_number(writer, object, members[i].name,
                    *(const uint64_t *) ((const uint8_t *) &node->kinds[kind] + members[i].offset));
+    if (node->kinds[kind].pruned_elsewhere > 0)
+        put_number(writer, object, "pruned_elsewhere", node->kinds[kind].pruned_elsewhere);
 }
 
 static void put_kind(struct writer *writer, struct json_object *kinds,

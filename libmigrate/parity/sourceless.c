@@ -1,5 +1,5 @@
 /* Rows that nodes hold and the source lacks. What V3 has pruned no run can bring any more: here the
- * nodes are held against each other. */
+ * nodes are held against each other, each by what it can have had. */
 #include "libmigrate/parity/parity_private.h"
 
 #include <stdio.h>
@@ -59,28 +59,64 @@ bool parity_sourceless_next(const struct parity_sourceless *sourceless, int64_t 
     return found;
 }
 
-/* rows are of one id. */
-static int report_lacking(struct parity_check *check, enum mig_kind kind,
-                          const struct parity_sourceless_row *rows, size_t count,
-                          struct mig_error *err)
+/* Whether a run came to the node while V3 had still to keep the row. */
+static int was_brought(struct parity_check *check, size_t node, enum mig_kind kind,
+                       const struct parity_sourceless_row *row, bool *ret_was,
+                       struct mig_error *err)
 {
-    struct parity_note note = {.what = "missing", .where = "", .found = "nothing"};
+    const enum mig_table table = mig_kind_info(kind)->table;
+    struct parity_brought *brought = &check->nodes[node].brought[table];
+    int64_t gone_s;
+    int result = MIG_OK;
+
+    if (!brought->known || row->id < brought->of.first_id || row->id > brought->of.last_id)
+        result = mig_node_brought(check->nodes[node].asker, table, row->id, &brought->of, err);
+    if (result != MIG_OK)
+        return result;
+    brought->known = true;
+    *ret_was = brought->of.since_ns != INT64_MAX &&
+               parity_gone_s(&check->terms, kind, row->expiry, &gone_s) &&
+               brought->of.since_ns / MIG_NS_PER_SECOND < gone_s;
+    return MIG_OK;
+}
+
+static int report_lacking(struct parity_check *check, enum mig_kind kind, size_t node,
+                          const struct parity_sourceless_row *holder, struct mig_error *err)
+{
+    struct parity_note note = {
+        .what = "missing",
+        .where = "",
+        .found = "nothing, and no run can bring it: copy its rows of meta and blob from that node",
+    };
+    struct mig_parity_sums *sums = &check->report.nodes[node].kinds[kind];
+    bool was;
+    int result = was_brought(check, node, kind, holder, &was, err);
+
+    if (result != MIG_OK)
+        return result;
+    sums->missing += was;
+    sums->pruned_elsewhere += !was;
+    snprintf(note.expected, sizeof note.expected,
+             "as node '%.50s' holds it; the source has pruned it",
+             check->report.nodes[holder->node].name);
+    return was ? parity_report_add(check, kind, holder->id, node, &note, err) : MIG_OK;
+}
+
+/* rows are of one id. */
+static int check_lacking(struct parity_check *check, enum mig_kind kind,
+                         const struct parity_sourceless_row *rows, size_t count,
+                         struct mig_error *err)
+{
     size_t holder = 0, next = 0;
     int result = MIG_OK;
 
     while (!rows[holder].pruned)
         holder++;
-    snprintf(note.expected, sizeof note.expected,
-             "as node '%.50s' holds it; the source has pruned it",
-             check->report.nodes[rows[holder].node].name);
-    for (size_t node = 0; node < check->node_count && result == MIG_OK; node++) {
-        if (next < count && rows[next].node == node) {
+    for (size_t node = 0; node < check->node_count && result == MIG_OK; node++)
+        if (next < count && rows[next].node == node)
             next++;
-            continue;
-        }
-        check->report.nodes[node].kinds[kind].missing++;
-        result = parity_report_add(check, kind, rows->id, node, &note, err);
-    }
+        else
+            result = report_lacking(check, kind, node, &rows[holder], err);
     return result;
 }
 
@@ -95,7 +131,7 @@ int parity_check_sourceless(struct parity_check *check, enum mig_kind kind, stru
         return MIG_OK;
     parity_sourceless_sort(sourceless);
     while (result == MIG_OK && parity_sourceless_next(sourceless, now_s, &at, &first))
-        result = report_lacking(check, kind, &sourceless->rows[first], at - first, err);
+        result = check_lacking(check, kind, &sourceless->rows[first], at - first, err);
     sourceless->count = 0;
     return result;
 }

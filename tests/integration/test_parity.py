@@ -257,7 +257,8 @@ def test_a_row_that_v3_pruned_is_missed_where_another_node_holds_it(world):
     world.write(policy={"expired": "keep"})
     old = [add_message(world.v3, f"old {place}", age="40 days") for place in range(3)]
     expired = add_message(world.v3, "expired", age="61 days")
-    world.move()
+    world.tool("xmtp-migrate", "run", "--manifest", world.manifest, "--as-of", at(days=20))
+    books(world, "UPDATE xmtp_migrate.parts SET loaded_at = now() - interval '19 days'")
     psql(world.v3, f"DELETE FROM group_messages WHERE id IN ({old[0]}, {old[1]}, {expired})")
     psql(world.nodes["alpha"], f"DELETE FROM {META} WHERE {row(10, old[0])}")
     psql(world.nodes["beta"], f"DELETE FROM {META} WHERE {row(10, old[1])} OR {row(10, expired)}")
@@ -269,6 +270,26 @@ def test_a_row_that_v3_pruned_is_missed_where_another_node_holds_it(world):
     assert (counted["missing"], counted["pruned_at_source"], counted["held"]) == (1, 2, 1)
     for name in NODES:
         assert world.check("--node", name, status=0)["verdict"] == "green"
+
+
+def test_a_node_that_joined_late_cannot_have_what_v3_had_pruned(world):
+    """Also when it is the run of an earlier instant that was taken up for it."""
+    old = [add_message(world.v3, f"old {place}", age="40 days") for place in range(3)]
+    nodes = dict(world.nodes)
+    world.nodes = {"alpha": nodes["alpha"]}
+    world.write()
+    world.tool("xmtp-migrate", "run", "--manifest", world.manifest, "--as-of", at(days=20))
+    psql(nodes["alpha"], "UPDATE xmtp_migrate.parts SET loaded_at = now() - interval '20 days'")
+    psql(world.v3, f"DELETE FROM group_messages WHERE id IN ({old[0]}, {old[1]})")
+    world.nodes = nodes
+    world.write()
+    world.tool("xmtp-migrate", "run", "--manifest", world.manifest, status=3)
+    report = world.check(status=0)
+    counted = sums(report, "group_messages", "beta")
+    assert (counted["held"], counted["missing"], counted["pruned_elsewhere"]) == (1, 0, 2)
+    assert "pruned_elsewhere" not in sums(report, "group_messages", "alpha")
+    printed = world.tool("xmtp-parity", "check", "--manifest", world.manifest).out
+    assert "beta: 2 of group_messages are on other nodes only" in printed
 
 
 def test_a_pruned_key_package_is_told_by_its_upload_under_any_clock(world):

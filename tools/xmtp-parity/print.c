@@ -50,6 +50,20 @@ static int print_node(const struct mig_parity_node *node, struct mig_error *err)
     return result;
 }
 
+static int print_elsewhere(const struct mig_parity_node *node, struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
+        if (node->kinds[kind].pruned_elsewhere > 0)
+            result = tool_print(err,
+                                "%s: %" PRIu64 " of %s are on other nodes only, V3 pruned them "
+                                "before a run came here: copy them from there, or let them expire",
+                                node->name, node->kinds[kind].pruned_elsewhere,
+                                mig_kind_info((enum mig_kind) kind)->name);
+    return result;
+}
+
 static int print_counts(const struct mig_parity_report *report, struct mig_error *err)
 {
     int result = tool_print(err, "%s", "");
@@ -108,7 +122,8 @@ int parity_print(const struct mig_parity_report *report, struct mig_error *err)
         (result = print_source(report, err)) != MIG_OK)
         return result;
     for (size_t i = 0; i < report->node_count; i++)
-        if ((result = print_node(&report->nodes[i], err)) != MIG_OK)
+        if ((result = print_node(&report->nodes[i], err)) != MIG_OK ||
+            (result = print_elsewhere(&report->nodes[i], err)) != MIG_OK)
             return result;
     if ((result = print_counts(report, err)) != MIG_OK ||
         (result = print_differences(report, err)) != MIG_OK)
