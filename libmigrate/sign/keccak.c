@@ -25,51 +25,47 @@ static const uint64_t round_constants[ROUNDS] = {
 
 static inline uint64_t rotate(uint64_t lane, unsigned by)
 {
-    return lane << by | lane >> (64 - by);
+    return lane << by | lane >> (64 - by) % 64;
 }
 
-/* Theta's column parity, rho's rotation and pi's new place in one step: lane `from`, rotated,
- * stands at place `to`. Written out, because the compiler turns constants into plain rotations only
- * then. */
-#define MOVE(to, from, by) b[to] = rotate(a[from] ^ d[(from) % 5], by)
-
-static void theta_rho_pi(const uint64_t a[LANES], uint64_t b[LANES])
+static inline void chi(uint64_t row[5], uint64_t b0, uint64_t b1, uint64_t b2, uint64_t b3,
+                       uint64_t b4)
 {
-    uint64_t c[5];
-    uint64_t d[5];
-
-    for (unsigned x = 0; x < 5; x++)
-        c[x] = a[x] ^ a[x + 5] ^ a[x + 10] ^ a[x + 15] ^ a[x + 20];
-    for (unsigned x = 0; x < 5; x++)
-        d[x] = c[(x + 4) % 5] ^ rotate(c[(x + 1) % 5], 1);
-
-    b[0] = a[0] ^ d[0];
-    MOVE(1, 6, 44), MOVE(2, 12, 43), MOVE(3, 18, 21), MOVE(4, 24, 14);
-    MOVE(5, 3, 28), MOVE(6, 9, 20), MOVE(7, 10, 3), MOVE(8, 16, 45), MOVE(9, 22, 61);
-    MOVE(10, 1, 1), MOVE(11, 7, 6), MOVE(12, 13, 25), MOVE(13, 19, 8), MOVE(14, 20, 18);
-    MOVE(15, 4, 27), MOVE(16, 5, 36), MOVE(17, 11, 10), MOVE(18, 17, 15), MOVE(19, 23, 56);
-    MOVE(20, 2, 62), MOVE(21, 8, 55), MOVE(22, 14, 39), MOVE(23, 15, 41), MOVE(24, 21, 2);
+    row[0] = b0 ^ (~b1 & b2);
+    row[1] = b1 ^ (~b2 & b3);
+    row[2] = b2 ^ (~b3 & b4);
+    row[3] = b3 ^ (~b4 & b0);
+    row[4] = b4 ^ (~b0 & b1);
 }
 
-static void chi(const uint64_t b[LANES], uint64_t a[LANES])
+/* Theta's column parities; and a lane with theta's part and rho's rotation, on its way to the place
+ * that pi gives it. */
+#define PARITY(x) (a[x] ^ a[(x) + 5] ^ a[(x) + 10] ^ a[(x) + 15] ^ a[(x) + 20])
+#define LANE(from, by) rotate(a[from] ^ d[(from) % 5], by)
+
+/* One round, written out and from one state into another: only so does the compiler hold a row in
+ * registers and turn constants into plain rotations. */
+static inline void step(const uint64_t a[LANES], uint64_t e[LANES], uint64_t constant)
 {
-    for (unsigned y = 0; y < LANES; y += 5) {
-        a[y] = b[y] ^ (~b[y + 1] & b[y + 2]);
-        a[y + 1] = b[y + 1] ^ (~b[y + 2] & b[y + 3]);
-        a[y + 2] = b[y + 2] ^ (~b[y + 3] & b[y + 4]);
-        a[y + 3] = b[y + 3] ^ (~b[y + 4] & b[y]);
-        a[y + 4] = b[y + 4] ^ (~b[y] & b[y + 1]);
-    }
+    const uint64_t c[5] = {PARITY(0), PARITY(1), PARITY(2), PARITY(3), PARITY(4)};
+    const uint64_t d[5] = {c[4] ^ rotate(c[1], 1), c[0] ^ rotate(c[2], 1), c[1] ^ rotate(c[3], 1),
+                           c[2] ^ rotate(c[4], 1), c[3] ^ rotate(c[0], 1)};
+
+    chi(&e[0], LANE(0, 0), LANE(6, 44), LANE(12, 43), LANE(18, 21), LANE(24, 14));
+    chi(&e[5], LANE(3, 28), LANE(9, 20), LANE(10, 3), LANE(16, 45), LANE(22, 61));
+    chi(&e[10], LANE(1, 1), LANE(7, 6), LANE(13, 25), LANE(19, 8), LANE(20, 18));
+    chi(&e[15], LANE(4, 27), LANE(5, 36), LANE(11, 10), LANE(17, 15), LANE(23, 56));
+    chi(&e[20], LANE(2, 62), LANE(8, 55), LANE(14, 39), LANE(15, 41), LANE(21, 2));
+    e[0] ^= constant;
 }
 
 static void permute(uint64_t a[LANES])
 {
-    uint64_t b[LANES];
+    uint64_t e[LANES];
 
-    for (unsigned round = 0; round < ROUNDS; round++) {
-        theta_rho_pi(a, b);
-        chi(b, a);
-        a[0] ^= round_constants[round];
+    for (unsigned round = 0; round < ROUNDS; round += 2) {
+        step(a, e, round_constants[round]);
+        step(e, a, round_constants[round + 1]);
     }
 }
 
