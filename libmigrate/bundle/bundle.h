@@ -107,6 +107,8 @@ int mig_bundle_create(const char *path, const struct mig_bundle_facts *facts,
  * Adds a part. In a bundle of rows: its rows. In a bundle of envelopes: one file with what nodes
  * get and what was rejected, and when there is any, one with the client envelopes for the chain, in
  * id order. Expired rows are in the tally only.
+ * The part is the caller's again at once; writing it goes on, so that its failure may be told by a
+ * later call.
  */
 int mig_bundle_add(struct mig_bundle_writer *writer, const struct mig_part *part,
                    struct mig_error *err);

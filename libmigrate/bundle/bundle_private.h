@@ -157,6 +157,14 @@ int bundle_encode_part(struct bundle_codec *codec, const struct mig_part *part,
                        enum mig_stage stage, bool chain, struct mig_bundle_entry *ret_entry,
                        struct mig_error *err);
 
+/* The two halves of that. First the records, in codec->records, and what can be told of them... */
+int bundle_encode_records(struct bundle_codec *codec, const struct mig_part *part,
+                          enum mig_stage stage, bool chain, struct mig_bundle_entry *ret_entry,
+                          struct mig_error *err);
+/* ... then their file, in codec->file; adds its size and digest to the entry. */
+int bundle_encode_file(struct bundle_codec *codec, struct mig_bundle_entry *entry,
+                       struct mig_error *err);
+
 /* Reads such a file; everything that its own contents decide is checked. Any bytes may be given.
  * Errors: MIG_E_CORRUPT, MIG_E_NOMEM. */
 int bundle_decode_part(struct bundle_codec *codec, struct mig_bytes file, enum mig_stage stage,
@@ -192,6 +200,20 @@ struct bundle_output {
     void (*discard)(void *state); /* frees state, committed or not */
 };
 extern const struct bundle_output bundle_output_folder, bundle_output_file, bundle_output_stream;
+
+/* Compresses, hashes, writes and indexes parts on a thread of its own, one at a time, in order.
+ * state and index are borrowed, and the thread's while parts are in hand. */
+struct bundle_behind;
+int bundle_behind_open(const struct bundle_output *output, void *state, struct bundle_index *index,
+                       struct bundle_behind **ret_behind, struct mig_error *err);
+/* Takes the records and gives another buffer to fill, with whatever it held before. Waits while the
+ * part before is in hand. Errors: those of a part before, and then of every later call. */
+int bundle_behind_put(struct bundle_behind *behind, const struct mig_bundle_entry *entry,
+                      struct mig_buffer *records, struct mig_error *err);
+/* Waits until all that was put is written. */
+int bundle_behind_end(struct bundle_behind *behind, struct mig_error *err);
+/* Waits for what is in hand; frees. */
+void bundle_behind_free(struct bundle_behind **behind);
 
 struct bundle_input {
     /* The next file in order: header, parts, index. An empty name: there are no more.

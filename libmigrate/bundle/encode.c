@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* No worker threads of zstd's and no long-distance matching: with parts of 4 MiB the first cost 40
+ * % more processor time for 5 % less wall time, the second as much for no smaller files. */
 #define COMPRESSION_LEVEL 3
 #define VARINT_SIZE_MAX 10
 
@@ -142,9 +144,9 @@ static int check_size(const struct mig_part *part, enum mig_stage stage, struct 
     return MIG_OK;
 }
 
-int bundle_encode_part(struct bundle_codec *codec, const struct mig_part *part,
-                       enum mig_stage stage, bool chain, struct mig_bundle_entry *ret_entry,
-                       struct mig_error *err)
+int bundle_encode_records(struct bundle_codec *codec, const struct mig_part *part,
+                          enum mig_stage stage, bool chain, struct mig_bundle_entry *ret_entry,
+                          struct mig_error *err)
 {
     struct mig_bundle_entry entry = {.table = part->table,
                                      .chain = chain,
@@ -164,14 +166,34 @@ int bundle_encode_part(struct bundle_codec *codec, const struct mig_part *part,
     entry.bytes = codec->records.size;
     result = bundle_check_end(&check, err);
     if (result == MIG_OK)
-        result = append_contents(codec, &entry, err);
+        *ret_entry = entry;
+    return result;
+}
+
+int bundle_encode_file(struct bundle_codec *codec, struct mig_bundle_entry *entry,
+                       struct mig_error *err)
+{
+    int result = append_contents(codec, entry, err);
+
     if (result == MIG_OK)
         result = append_frame(codec, err);
     if (result == MIG_OK)
-        result = bundle_digest(mig_buffer_bytes(&codec->file), entry.sha256, err);
-    if (result != MIG_OK)
-        return result;
-    entry.file_bytes = codec->file.size;
-    *ret_entry = entry;
-    return MIG_OK;
+        result = bundle_digest(mig_buffer_bytes(&codec->file), entry->sha256, err);
+    if (result == MIG_OK)
+        entry->file_bytes = codec->file.size;
+    return result;
+}
+
+int bundle_encode_part(struct bundle_codec *codec, const struct mig_part *part,
+                       enum mig_stage stage, bool chain, struct mig_bundle_entry *ret_entry,
+                       struct mig_error *err)
+{
+    struct mig_bundle_entry entry;
+    int result = bundle_encode_records(codec, part, stage, chain, &entry, err);
+
+    if (result == MIG_OK)
+        result = bundle_encode_file(codec, &entry, err);
+    if (result == MIG_OK)
+        *ret_entry = entry;
+    return result;
 }

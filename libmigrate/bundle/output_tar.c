@@ -15,6 +15,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Written at once; and what a tar's end is filled up to, as everybody's is. */
+#define BLOCK_SIZE (256 << 10)
+#define RECORD_SIZE 10240
+
 struct tar {
     struct archive *archive;
     char *path, *unfinished; /* unfinished: NULL in a stream */
@@ -92,6 +96,8 @@ static int fail_memory(const char *path, struct mig_error *err)
 static int begin_archive(struct tar *tar, struct mig_error *err)
 {
     if (archive_write_set_format_ustar(tar->archive) != ARCHIVE_OK ||
+        archive_write_set_bytes_per_block(tar->archive, BLOCK_SIZE) != ARCHIVE_OK ||
+        archive_write_set_bytes_in_last_block(tar->archive, RECORD_SIZE) != ARCHIVE_OK ||
         archive_write_open(tar->archive, tar, NULL, write_bytes, NULL) != ARCHIVE_OK)
         return fail_archive(tar, BUNDLE_HEADER_NAME, err);
     return MIG_OK;

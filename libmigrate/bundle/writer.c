@@ -12,6 +12,7 @@ struct mig_bundle_writer {
     struct bundle_index index;
     struct bundle_order order;
     struct bundle_codec codec;
+    struct bundle_behind *behind; /* writes parts: index is its while it has one in hand */
 };
 
 /* The first that matches takes the path. */
@@ -43,6 +44,9 @@ static int begin(struct mig_bundle_writer *writer, struct mig_error *err)
     if (result == MIG_OK)
         result =
             writer->output->put(writer->state, BUNDLE_HEADER_NAME, mig_buffer_bytes(&text), err);
+    if (result == MIG_OK)
+        result =
+            bundle_behind_open(writer->output, writer->state, &writer->index, &writer->behind, err);
     return result;
 }
 
@@ -73,6 +77,7 @@ void mig_bundle_writer_free(struct mig_bundle_writer **writer)
 
     if (!w)
         return;
+    bundle_behind_free(&w->behind);
     if (w->state)
         w->output->discard(w->state);
     bundle_index_release(&w->index);
@@ -91,17 +96,13 @@ static int add_file(struct mig_bundle_writer *writer, const struct mig_part *par
     int result;
 
     bundle_name_part(name, number, stage, part->table, chain);
-    result = bundle_encode_part(&writer->codec, part, stage, chain, &entry, err);
-    if (result != MIG_OK) {
-        mig_error_within(err, "'%s'", name);
-        return result;
-    }
+    result = bundle_encode_records(&writer->codec, part, stage, chain, &entry, err);
+    if (result != MIG_OK)
+        return mig_error_within(err, "'%s'", name);
     memcpy(entry.name, name, sizeof name);
     result = bundle_order_take(&writer->order, &entry, err);
-    if (result == MIG_OK)
-        result =
-            writer->output->put(writer->state, name, mig_buffer_bytes(&writer->codec.file), err);
-    return result == MIG_OK ? bundle_index_add(&writer->index, &entry, err) : result;
+    return result == MIG_OK ? bundle_behind_put(writer->behind, &entry, &writer->codec.records, err)
+                            : result;
 }
 
 int mig_bundle_add(struct mig_bundle_writer *writer, const struct mig_part *part,
@@ -122,6 +123,8 @@ int mig_bundle_commit(struct mig_bundle_writer *writer, const struct mig_blocker
     mig_cleanup(bundle_index_release) struct bundle_index again = {0};
     int result = bundle_order_end(&writer->order, err);
 
+    if (result == MIG_OK)
+        result = bundle_behind_end(writer->behind, err);
     if (result == MIG_OK)
         result = bundle_print_index(&writer->index, blockers ? blockers : &none, &text, err);
     /* An index that would be refused later is better found now. */

@@ -143,6 +143,28 @@ Test(writing, a_full_disk_is_told_by_path_and_leaves_no_bundle)
     cr_assert_eq(sample_write("x.tar", MIG_STAGE_ENVELOPES, NULL), MIG_OK);
 }
 
+Test(writing, a_part_that_could_not_be_written_fails_every_later_call)
+{
+    const struct rlimit small = {.rlim_cur = 1024, .rlim_max = RLIM_INFINITY};
+    const struct mig_bundle_facts facts = sample_facts(MIG_STAGE_ROWS);
+    mig_cleanup(mig_bundle_writer_free) struct mig_bundle_writer *writer = NULL;
+    mig_cleanup(mig_part_free) struct mig_part *one = sample_rows(MIG_TABLE_GROUP_MESSAGES, 1, 60);
+    mig_cleanup(mig_part_free) struct mig_part *two = sample_rows(MIG_TABLE_INBOX_LOG, 1, 60);
+    mig_cleanup(mig_part_free) struct mig_part *three = sample_rows(MIG_TABLE_KEY_PACKAGES, 1, 60);
+    struct mig_error err = MIG_ERROR_INIT;
+
+    cr_assert_eq(mig_bundle_create("d", &facts, &writer, NULL), MIG_OK);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    cr_assert_eq(mig_bundle_add(writer, one, NULL), MIG_OK, "it is not written yet");
+    cr_assert_eq(mig_bundle_add(writer, two, &err), MIG_E_IO);
+    cr_assert_not_null(strstr(err.message, "000001-group_messages-rows.zst"), "%s", err.message);
+    cr_assert_eq(mig_bundle_add(writer, three, NULL), MIG_E_IO);
+    err = MIG_ERROR_INIT;
+    cr_assert_eq(mig_bundle_commit(writer, NULL, &err), MIG_E_IO);
+    cr_assert_not_null(strstr(err.message, "000001-group_messages-rows.zst"), "%s", err.message);
+    cr_assert(!exists("d/index.json"));
+}
+
 static void output_to(int fd)
 {
     cr_assert_geq(fd, 0);
