@@ -133,11 +133,11 @@ struct mig_bundle_entry {
 
 /*
  * Opens a bundle for reading and verifies it whole before anything is given out: a folder or a file
- * in a pass of its own; "-" (standard input) is first spooled to an unlinked file in TMPDIR.
- * With trust_later a stream is not spooled: parts are given out as they come, each checked against
- * its own digest at the end, and the reader's last call fails if the index disagrees: for consumers
- * whose own output is only valid once they commit it.
- * Errors: MIG_E_CORRUPT naming the part, MIG_E_REFUSED (newer version), MIG_E_IO, MIG_E_NOMEM.
+ * in a pass of its own; "-" (standard input) while it comes in, and goes to an unlinked file in
+ * TMPDIR to be read from again. With trust_later a stream is not spooled: parts are given out as
+ * they come, each checked against its own digest at the end, and the reader's last call fails if
+ * the index disagrees: for consumers whose own output is only valid once they commit it. Errors:
+ * MIG_E_CORRUPT naming the part, MIG_E_REFUSED (newer version), MIG_E_IO, MIG_E_NOMEM.
  */
 struct mig_bundle_reader;
 int mig_bundle_open(const char *path, bool trust_later, struct mig_bundle_reader **ret_reader,

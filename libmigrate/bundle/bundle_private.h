@@ -228,7 +228,8 @@ extern const struct bundle_input bundle_input_folder, bundle_input_file, bundle_
 int bundle_open_folder(const char *path, void **ret_state, struct mig_error *err);
 /* Takes fd, a tar from its beginning. */
 int bundle_open_tar(int fd, void **ret_state, struct mig_error *err);
-/* An unlinked file, at its beginning, with all that fd gives until its end. */
-int bundle_spool(int fd, int *ret_fd, struct mig_error *err);
+/* The same for a stream that is to be read twice: what is read goes to an unlinked file as well,
+ * which the second pass reads. */
+int bundle_open_spooled(int fd, void **ret_state, struct mig_error *err);
 
 #endif

@@ -15,10 +15,16 @@
 
 /* What tar pads its end with, generously. */
 #define TAIL_LIMIT ((size_t) 1 << 20)
+/* Read at once; and what a pipe is asked to hold, so that both its ends can be busy. */
+#define BLOCK_SIZE (256 << 10)
 
 struct tar {
     struct archive *archive;
+    uint8_t *block;
     int fd;
+    int spool; /* gets all that is read, to be read again from; -1: none */
+    char *spool_path;
+    struct mig_error failure; /* of the spool */
 };
 
 static void close_tar(void *state)
@@ -28,17 +34,51 @@ static void close_tar(void *state)
     if (tar->archive)
         archive_read_free(tar->archive);
     mig_fd_close(&tar->fd);
+    mig_fd_close(&tar->spool);
+    free(tar->spool_path);
+    free(tar->block);
     free(tar);
+}
+
+static void free_tar(struct tar **tar)
+{
+    if (*tar)
+        close_tar(*tar);
 }
 
 static int fail_archive(const struct tar *tar, const char *name, struct mig_error *err)
 {
     const int reason = archive_errno(tar->archive);
 
+    if (tar->failure.code != MIG_OK) {
+        if (err)
+            *err = tar->failure;
+        return tar->failure.code;
+    }
     if (reason == EIO)
         return mig_fail(err, MIG_E_IO, "cannot read %s: %s", name, strerror(reason));
     return mig_fail(err, MIG_E_CORRUPT, "%s: the tar is damaged or cut off: %s", name,
                     archive_error_string(tar->archive));
+}
+
+static la_ssize_t read_block(struct archive *archive, void *state, const void **ret_bytes)
+{
+    struct tar *tar = state;
+    ssize_t got;
+
+    do
+        got = read(tar->fd, tar->block, BLOCK_SIZE);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        archive_set_error(archive, errno, "%s", strerror(errno));
+    if (got > 0 && tar->spool >= 0 &&
+        mig_fd_write(tar->spool, tar->spool_path, (struct mig_bytes){tar->block, (size_t) got},
+                     &tar->failure) != MIG_OK) {
+        mig_hint(&tar->failure, "name a folder with more room in TMPDIR");
+        got = -1;
+    }
+    *ret_bytes = tar->block;
+    return got;
 }
 
 static int begin_archive(struct tar *tar, struct mig_error *err)
@@ -47,27 +87,60 @@ static int begin_archive(struct tar *tar, struct mig_error *err)
     if (!tar->archive)
         return mig_fail(err, MIG_E_NOMEM, "cannot read a tar: out of memory");
     if (archive_read_support_format_tar(tar->archive) != ARCHIVE_OK ||
-        archive_read_open_fd(tar->archive, tar->fd, (size_t) 64 << 10) != ARCHIVE_OK)
+        archive_read_open(tar->archive, tar, NULL, read_block, NULL) != ARCHIVE_OK)
         return fail_archive(tar, "its beginning", err);
     return MIG_OK;
 }
 
-int bundle_open_tar(int fd, void **ret_state, struct mig_error *err)
+static int open_spool(struct tar *tar, struct mig_error *err)
 {
-    struct tar *tar = calloc(1, sizeof *tar);
-    int result;
+    const char *folder = secure_getenv("TMPDIR");
+
+    if (!folder || !*folder)
+        folder = P_tmpdir;
+    if (asprintf(&tar->spool_path, "%s/xmtp-bundle-XXXXXX", folder) < 0) {
+        tar->spool_path = NULL;
+        return mig_fail(err, MIG_E_NOMEM, "cannot spool it: out of memory");
+    }
+    tar->spool = mkostemp(tar->spool_path, O_CLOEXEC);
+    if (tar->spool < 0 || unlink(tar->spool_path) != 0)
+        return mig_fail(err, MIG_E_IO, "cannot spool it to '%s': %s", tar->spool_path,
+                        strerror(errno));
+    return MIG_OK;
+}
+
+static int open_tar(int fd, bool spooled, void **ret_state, struct mig_error *err)
+{
+    mig_cleanup(free_tar) struct tar *tar = calloc(1, sizeof *tar);
+    int result = MIG_OK;
 
     if (!tar) {
         mig_fd_close(&fd);
         return mig_fail(err, MIG_E_NOMEM, "cannot read a tar: out of memory");
     }
     tar->fd = fd;
-    result = begin_archive(tar, err);
+    tar->spool = -1;
+    tar->block = malloc(BLOCK_SIZE);
+    if (!tar->block)
+        return mig_fail(err, MIG_E_NOMEM, "cannot read a tar: out of memory");
+    (void) fcntl(fd, F_SETPIPE_SZ, BLOCK_SIZE);
+    if (spooled)
+        result = open_spool(tar, err);
     if (result == MIG_OK)
-        *ret_state = tar;
-    else
-        close_tar(tar);
+        result = begin_archive(tar, err);
+    if (result == MIG_OK)
+        *ret_state = mig_take(tar);
     return result;
+}
+
+int bundle_open_tar(int fd, void **ret_state, struct mig_error *err)
+{
+    return open_tar(fd, false, ret_state, err);
+}
+
+int bundle_open_spooled(int fd, void **ret_state, struct mig_error *err)
+{
+    return open_tar(fd, true, ret_state, err);
 }
 
 /* A hostile name must not reach a terminal as it is. */
@@ -171,44 +244,14 @@ static int rewind_tar(void *state, struct mig_error *err)
 
     archive_read_free(tar->archive);
     tar->archive = NULL;
+    if (tar->spool >= 0) {
+        mig_fd_close(&tar->fd);
+        tar->fd = tar->spool;
+        tar->spool = -1;
+    }
     if (lseek(tar->fd, 0, SEEK_SET) != 0)
         return mig_fail(err, MIG_E_IO, "cannot read it again: %s", strerror(errno));
     return begin_archive(tar, err);
-}
-
-int bundle_spool(int fd, int *ret_fd, struct mig_error *err)
-{
-    const char *folder = secure_getenv("TMPDIR");
-    mig_cleanup(mig_free_text) char *path = NULL;
-    mig_cleanup(mig_fd_close) int spool = -1;
-    uint8_t bytes[64 << 10];
-    ssize_t got;
-
-    if (!folder || !*folder)
-        folder = P_tmpdir;
-    if (asprintf(&path, "%s/xmtp-bundle-XXXXXX", folder) < 0)
-        return mig_fail(err, MIG_E_NOMEM, "cannot spool it: out of memory");
-    spool = mkostemp(path, O_CLOEXEC);
-    if (spool < 0 || unlink(path) != 0)
-        return mig_fail(err, MIG_E_IO, "cannot spool it to '%s': %s", path, strerror(errno));
-    while ((got = read(fd, bytes, sizeof bytes)) != 0) {
-        int result;
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return mig_fail(err, MIG_E_IO, "cannot read it: %s", strerror(errno));
-        result = mig_fd_write(spool, path, (struct mig_bytes){bytes, (size_t) got}, err);
-        if (result != MIG_OK) {
-            mig_hint(err, "name a folder with more room in TMPDIR");
-            return result;
-        }
-    }
-    if (lseek(spool, 0, SEEK_SET) != 0)
-        return mig_fail(err, MIG_E_IO, "cannot read '%s': %s", path, strerror(errno));
-    *ret_fd = spool;
-    spool = -1;
-    return MIG_OK;
 }
 
 const struct bundle_input bundle_input_file = {next, rewind_tar, close_tar};

@@ -15,7 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Written at once; and what a tar's end is filled up to, as everybody's is. */
+/* Written at once, and what a pipe is asked to hold; and what a tar's end is filled up to, as
+ * everybody's is. */
 #define BLOCK_SIZE (256 << 10)
 #define RECORD_SIZE 10240
 
@@ -116,6 +117,7 @@ static int open_stream(const char *path, void **ret_state, struct mig_error *err
     if (!tar)
         return fail_memory(path, err);
     tar->fd = STDOUT_FILENO;
+    (void) fcntl(tar->fd, F_SETPIPE_SZ, BLOCK_SIZE);
     result = begin_archive(tar, err);
     if (result == MIG_OK)
         *ret_state = mig_take(tar);

@@ -238,18 +238,13 @@ static int open_file(struct mig_bundle_reader *reader, struct mig_error *err)
 
 static int open_stream(struct mig_bundle_reader *reader, bool trust_later, struct mig_error *err)
 {
-    int fd = -1, result;
+    const int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
 
+    if (fd < 0)
+        return mig_fail(err, MIG_E_IO, "cannot open standard input: %s", strerror(errno));
     reader->input = trust_later ? &bundle_input_stream : &bundle_input_file;
-    if (trust_later) {
-        fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
-        result = fd >= 0
-                     ? MIG_OK
-                     : mig_fail(err, MIG_E_IO, "cannot open standard input: %s", strerror(errno));
-    } else {
-        result = bundle_spool(STDIN_FILENO, &fd, err);
-    }
-    return result == MIG_OK ? bundle_open_tar(fd, &reader->state, err) : result;
+    return trust_later ? bundle_open_tar(fd, &reader->state, err)
+                       : bundle_open_spooled(fd, &reader->state, err);
 }
 
 static int verify(struct mig_bundle_reader *reader, mig_bundle_judge_fn *judge,

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 TestSuite(damage, .init = sample_enter, .fini = sample_leave, .timeout = 300);
 
@@ -145,4 +146,36 @@ Test(damage, a_spooled_stream_is_verified_like_a_file)
     good = sample_file("good.tar");
     for (int i = 0; i < TRIALS / 10; i++)
         flip_a_bit("x.tar", &good, "x.tar", true, false);
+}
+
+/* Where the entry of a tar that begins at a place ends. */
+static size_t end_of_entry(const struct mig_buffer *tar, size_t begin)
+{
+    const size_t size = strtoull((const char *) tar->data + begin + 124, NULL, 8);
+
+    cr_assert_lt(begin + 512 + size, tar->size);
+    return begin + 512 + (size + 511) / 512 * 512;
+}
+
+/* The writer's end stays open and silent: who waited for the stream's end would wait for ever. */
+Test(damage, in_a_stream_is_found_while_it_still_comes_in, .timeout = 20)
+{
+    struct mig_error err = MIG_ERROR_INIT;
+    struct mig_buffer tar;
+    size_t part, end;
+    int ends[2];
+
+    cr_assert_eq(sample_write("x.tar", MIG_STAGE_ENVELOPES, NULL), MIG_OK);
+    tar = sample_file("x.tar");
+    part = end_of_entry(&tar, 0);
+    end = end_of_entry(&tar, part);
+    tar.data[part + 512 + 12] ^= 0x40;
+    cr_assert_eq(pipe(ends), 0);
+    cr_assert_eq(write(ends[1], tar.data, end), (ssize_t) end);
+    cr_assert_eq(dup2(ends[0], STDIN_FILENO), STDIN_FILENO);
+    cr_assert_eq(sample_read("-", false, MIG_STAGE_ENVELOPES, &err), MIG_E_CORRUPT, "%s",
+                 err.message);
+    cr_assert_not_null(strstr(err.message, "000001-"), "%s", err.message);
+    close(ends[1]);
+    mig_buffer_release(&tar);
 }
