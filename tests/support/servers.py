@@ -131,11 +131,12 @@ def _free_port():
 class Server:
     """One running server. Close it, or let the end of the process do so."""
 
-    def __init__(self, settings=None):
-        """settings: more lines for postgresql.conf, as a dict."""
+    def __init__(self, settings=None, *, quick=True):
+        """settings: more lines for postgresql.conf, as a dict; quick=False leaves out those that
+        give up durability for speed, and all else as PostgreSQL ships it."""
         _catch_signals()
         self._user = _server_user()
-        self._settings = {**SETTINGS, **(settings or {})}
+        self._settings = {**(SETTINGS if quick else {}), **(settings or {})}
         self.folder = tempfile.mkdtemp(prefix="pg")
         self._process = None
         self._databases = 0

@@ -1,0 +1,252 @@
+/* The bare loops that ci/bench measures by: each prints its figures as one line of JSON.
+ * Not installed. Candidate and bound of a pair are taken in turns, so that both see the same
+ * machine. */
+#include "tests/bench/loops.h"
+
+#include "libmigrate/transform/transform.h"
+
+#include <inttypes.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <secp256k1_recovery.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define THREADS_MAX 256
+
+double bench_now(clockid_t clock)
+{
+    struct timespec time;
+
+    clock_gettime(clock, &time);
+    return (double) time.tv_sec + (double) time.tv_nsec * 1e-9;
+}
+
+void bench_die(const char *what, const char *why)
+{
+    fprintf(stderr, "bench_loops: %s: %s\n", what, why);
+    exit(1);
+}
+
+/* ---- signing and recovering on all cores, by libsecp256k1 alone ----------------------------- */
+
+struct curve_job {
+    const secp256k1_context *context;
+    uint64_t count;
+    bool recover;
+    pthread_t thread;
+};
+
+static const uint8_t private_key[32] = {[0] = 0x42, [31] = 0x07};
+
+static void *work_on_curve(void *argument)
+{
+    const struct curve_job *job = argument;
+    secp256k1_ecdsa_recoverable_signature signature;
+    uint8_t digest[32] = {1}, bytes[64];
+    int recovery = 0, done = 1;
+
+    done &=
+        secp256k1_ecdsa_sign_recoverable(job->context, &signature, digest, private_key, NULL, NULL);
+    for (uint64_t i = 0; i < job->count; i++) {
+        if (job->recover) {
+            secp256k1_pubkey key;
+
+            done &= secp256k1_ecdsa_recover(job->context, &key, &signature, digest);
+            continue;
+        }
+        memcpy(digest, &i, sizeof i);
+        done &= secp256k1_ecdsa_sign_recoverable(job->context, &signature, digest, private_key,
+                                                 NULL, NULL);
+        secp256k1_ecdsa_recoverable_signature_serialize_compact(job->context, bytes, &recovery,
+                                                                &signature);
+    }
+    if (!done)
+        bench_die("curve", "libsecp256k1 refused");
+    return NULL;
+}
+
+/* Seconds that count operations take when the threads share them out. */
+static double run_on_curve(uint64_t count, unsigned threads, bool recover)
+{
+    secp256k1_context *context =
+        secp256k1_context_create(SECP256K1_CONTEXT_SIGN | SECP256K1_CONTEXT_VERIFY);
+    struct curve_job jobs[THREADS_MAX];
+    double begun = bench_now(CLOCK_MONOTONIC);
+
+    for (unsigned i = 0; i < threads; i++) {
+        jobs[i] = (struct curve_job){.context = context,
+                                     .count = count * (i + 1) / threads - count * i / threads,
+                                     .recover = recover};
+        if (pthread_create(&jobs[i].thread, NULL, work_on_curve, &jobs[i]) != 0)
+            bench_die("curve", "no thread");
+    }
+    for (unsigned i = 0; i < threads; i++)
+        pthread_join(jobs[i].thread, NULL);
+    begun = bench_now(CLOCK_MONOTONIC) - begun;
+    secp256k1_context_destroy(context);
+    return begun;
+}
+
+static void curve(uint64_t count, unsigned threads, bool recover)
+{
+    const double cpu = bench_now(CLOCK_PROCESS_CPUTIME_ID);
+    const double seconds = run_on_curve(count, threads, recover);
+
+    printf("{\"seconds\": %.6f, \"cpu\": %.6f}\n", seconds,
+           bench_now(CLOCK_PROCESS_CPUTIME_ID) - cpu);
+}
+
+/* ---- transform: all rows of a bundle, through the library ------------------------------------ */
+
+struct transform_job {
+    const char *path;
+    struct mig_transform *transform;
+    struct mig_pool *pool;
+    uint64_t rows, signed_rows;
+};
+
+static void check(int result, const struct mig_error *err)
+{
+    if (result != MIG_OK)
+        bench_die("transform", err->message);
+}
+
+/* Reading the bundle is not part of it. */
+static double transform_once(struct transform_job *job)
+{
+    mig_cleanup(mig_bundle_reader_free) struct mig_bundle_reader *reader = NULL;
+    struct mig_error err = MIG_ERROR_INIT;
+    double seconds = 0;
+
+    job->rows = job->signed_rows = 0;
+    check(mig_bundle_open(job->path, false, &reader, &err), &err);
+    for (;;) {
+        mig_cleanup(mig_part_free) struct mig_part *part = NULL;
+        double begun;
+
+        check(mig_bundle_next(reader, &part, NULL, &err), &err);
+        if (!part)
+            return seconds;
+        begun = bench_now(CLOCK_MONOTONIC);
+        check(mig_transform_part(job->transform, job->pool, part, &err), &err);
+        seconds += bench_now(CLOCK_MONOTONIC) - begun;
+        job->rows += part->row_count;
+        for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
+            job->signed_rows += part->tally.kinds[kind].for_nodes;
+    }
+}
+
+static void transform(const char *manifest_path, const char *bundle, unsigned threads)
+{
+    mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
+    mig_cleanup(mig_signer_free) struct mig_signer *payer = NULL;
+    mig_cleanup(mig_signer_free) struct mig_signer *originator = NULL;
+    mig_cleanup(mig_pool_free) struct mig_pool *pool = NULL;
+    mig_cleanup(mig_transform_free) struct mig_transform *opened = NULL;
+    struct mig_error err = MIG_ERROR_INIT;
+    struct transform_job job = {.path = bundle};
+    double seconds, bound;
+
+    check(mig_manifest_load(manifest_path, &manifest, NULL, &err), &err);
+    check(mig_manifest_signers(manifest, NULL, &payer, &originator, &err), &err);
+    check(mig_pool_open(threads, &pool, &err), &err);
+    check(mig_transform_open(manifest, mig_time_now_ns(), payer, originator, &opened, &err), &err);
+    job.transform = opened;
+    job.pool = pool;
+    seconds = transform_once(&job);
+    bound = run_on_curve(2 * job.signed_rows, threads, false);
+    printf("{\"seconds\": %.6f, \"bound_seconds\": %.6f, \"rows\": %" PRIu64
+           ", \"signed_rows\": %" PRIu64 "}\n",
+           seconds, bound, job.rows, job.signed_rows);
+}
+
+/* ---- keccak and a loop of nothing but arithmetic --------------------------------------------- */
+
+/* SHA3-256 of OpenSSL is the same permutation and rate with another padding. */
+static void keccak(uint64_t size, uint64_t rounds)
+{
+    uint8_t *bytes = calloc(size, 1), digest[32];
+    const EVP_MD *md = EVP_sha3_256();
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    double ours, theirs;
+
+    if (!bytes || !context)
+        bench_die("keccak", "out of memory");
+    ours = bench_now(CLOCK_THREAD_CPUTIME_ID);
+    for (uint64_t i = 0; i < rounds; i++)
+        mig_keccak256(&(struct mig_bytes){bytes, size}, 1, digest);
+    theirs = bench_now(CLOCK_THREAD_CPUTIME_ID);
+    ours = theirs - ours;
+    for (uint64_t i = 0; i < rounds; i++)
+        if (EVP_DigestInit_ex(context, md, NULL) != 1 ||
+            EVP_DigestUpdate(context, bytes, size) != 1 ||
+            EVP_DigestFinal_ex(context, digest, NULL) != 1)
+            bench_die("keccak", "OpenSSL refused");
+    theirs = bench_now(CLOCK_THREAD_CPUTIME_ID) - theirs;
+    printf("{\"seconds\": %.6f, \"bound_seconds\": %.6f}\n", ours, theirs);
+    EVP_MD_CTX_free(context);
+    free(bytes);
+}
+
+/* The same work each time: how much its time differs is the machine's noise. */
+static void spin(uint64_t rounds)
+{
+    const double begun = bench_now(CLOCK_MONOTONIC);
+    volatile uint64_t kept;
+    uint64_t value = 1;
+
+    for (uint64_t i = 0; i < rounds; i++)
+        value = value * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    kept = value;
+    (void) kept;
+    printf("{\"seconds\": %.6f}\n", bench_now(CLOCK_MONOTONIC) - begun);
+}
+
+/* ---- words ----------------------------------------------------------------------------------- */
+
+static uint64_t number(const char *text)
+{
+    char *end;
+    const uint64_t value = strtoull(text, &end, 10);
+
+    if (!*text || *end || value == 0)
+        bench_die(text, "a number above 0 is wanted");
+    return value;
+}
+
+static unsigned threads_of(const char *text)
+{
+    const uint64_t value = number(text);
+
+    if (value > THREADS_MAX)
+        bench_die(text, "too many threads");
+    return (unsigned) value;
+}
+
+int main(int argc, char **argv)
+{
+    const char *verb = argc > 1 ? argv[1] : "";
+
+    if (strcmp(verb, "spin") == 0 && argc == 3)
+        spin(number(argv[2]));
+    else if (strcmp(verb, "keccak") == 0 && argc == 4)
+        keccak(number(argv[2]), number(argv[3]));
+    else if (strcmp(verb, "sign") == 0 && argc == 4)
+        curve(number(argv[2]), threads_of(argv[3]), false);
+    else if (strcmp(verb, "recover") == 0 && argc == 4)
+        curve(number(argv[2]), threads_of(argv[3]), true);
+    else if (strcmp(verb, "transform") == 0 && argc == 5)
+        transform(argv[2], argv[3], threads_of(argv[4]));
+    else if (strcmp(verb, "tar") == 0 && argc == 4)
+        bench_copy_tar(argv[2], argv[3]);
+    else if (strcmp(verb, "usage") == 0 && argc >= 4)
+        return bench_usage(argv[2], argv + 3);
+    else
+        bench_die("usage", "bench_loops spin N | keccak SIZE N | sign N THREADS | recover N THREADS"
+                           " | transform MANIFEST BUNDLE THREADS | tar IN OUT | usage REPORT"
+                           " COMMAND ...");
+    return 0;
+}
