@@ -27,10 +27,19 @@ struct mig_secret {
     size_t size;
 };
 
+/* What a database is not to be asked for more of. 0: no limit. */
+struct mig_limits {
+    int64_t replication_lag_s;   /* pause while a standby is further behind */
+    int64_t active_sessions;     /* pause while more are at work besides ours; of the source only */
+    int64_t statement_timeout_s; /* no statement of ours takes longer */
+    int64_t lock_timeout_s;      /* nor waits longer for a lock */
+};
+
 struct mig_manifest_node {
     char *name;
     int32_t node_id;
     struct mig_reference dsn;
+    struct mig_limits limits;
 };
 
 struct mig_rate {
@@ -53,6 +62,7 @@ struct mig_manifest {
     char *network;
     struct mig_reference source_dsn;
     enum mig_settle settle;
+    struct mig_limits source_limits;
     struct mig_manifest_node *nodes;
     size_t node_count;
     struct mig_reference payer_key, originator_key;

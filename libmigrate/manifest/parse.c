@@ -9,12 +9,15 @@
 #define FEE_MAX INT64_C(1000000000000000000)
 #define RATES_MAX 10000
 #define NODES_MAX 64
+#define LIMIT_SECONDS_MAX 86400
+#define LIMIT_SESSIONS_MAX 100000
 
 /* What the members are read into; not yet checked against each other. */
 struct draft_node {
     char *name;
     int64_t node_id;
     struct mig_reference dsn;
+    struct mig_limits limits;
 };
 struct draft_policy {
     unsigned profile, clock, usage, expired, shorter; /* places in the choices below */
@@ -26,6 +29,7 @@ struct draft {
     struct {
         struct mig_reference dsn;
         unsigned settle;
+        struct mig_limits limits;
     } source;
     struct mig_list nodes;
     struct {
@@ -60,9 +64,24 @@ static const enum mig_kind kinds_of_choices[] = {MIG_KIND_GROUP_MESSAGES, MIG_KI
     .members = (table), .member_count = mig_count_of(table), .element = &(example),                \
     .element_size = sizeof(example)
 
+#define LAG_AND_TIMEOUTS                                                                           \
+    {"replication_lag_s", AT(mig_limits, replication_lag_s), INTEGER(1, LIMIT_SECONDS_MAX)},       \
+        {"statement_timeout_s", AT(mig_limits, statement_timeout_s),                               \
+         INTEGER(1, LIMIT_SECONDS_MAX)},                                                           \
+    {                                                                                              \
+        "lock_timeout_s", AT(mig_limits, lock_timeout_s), INTEGER(1, LIMIT_SECONDS_MAX)            \
+    }
+
+static const struct mig_member source_limit_members[] = {
+    LAG_AND_TIMEOUTS,
+    {"active_sessions", AT(mig_limits, active_sessions), INTEGER(1, LIMIT_SESSIONS_MAX)},
+};
+static const struct mig_member node_limit_members[] = {LAG_AND_TIMEOUTS};
+
 static const struct mig_member source_members[] = {
     {"dsn", json_type_string, true, mig_read_dsn, AT(draft, source.dsn)},
     {"settle", AT(draft, source.settle), CHOICE(settle_choices)},
+    {"limits", AT(draft, source.limits), OBJECT(source_limit_members)},
 };
 
 static const struct draft_node empty_node;
@@ -71,6 +90,7 @@ static const struct mig_member node_members[] = {
     {"node_id", .required = true, AT(draft_node, node_id), INTEGER(100, INT32_MAX),
      .why = "0 to 99 name the originators of the chain and of the migration"},
     {"dsn", json_type_string, true, mig_read_dsn, AT(draft_node, dsn)},
+    {"limits", AT(draft_node, limits), OBJECT(node_limit_members)},
 };
 
 static const struct mig_member key_members[] = {
@@ -162,8 +182,10 @@ static void settle_nodes(struct mig_reader *reader, const struct mig_list *list,
         return;
     manifest->node_count = list->count;
     for (size_t i = 0; i < list->count; i++)
-        manifest->nodes[i] = (struct mig_manifest_node){
-            .name = draft[i].name, .node_id = (int32_t) draft[i].node_id, .dsn = draft[i].dsn};
+        manifest->nodes[i] = (struct mig_manifest_node){.name = draft[i].name,
+                                                        .node_id = (int32_t) draft[i].node_id,
+                                                        .dsn = draft[i].dsn,
+                                                        .limits = draft[i].limits};
 }
 
 static void settle(struct mig_reader *reader, const struct draft *draft,
@@ -172,6 +194,7 @@ static void settle(struct mig_reader *reader, const struct draft *draft,
     manifest->network = draft->network;
     manifest->source_dsn = draft->source.dsn;
     manifest->settle = (enum mig_settle) draft->source.settle;
+    manifest->source_limits = draft->source.limits;
     settle_nodes(reader, &draft->nodes, manifest);
     manifest->payer_key = draft->keys.payer;
     manifest->originator_key = draft->keys.originator;

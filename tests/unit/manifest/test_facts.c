@@ -27,6 +27,9 @@ Test(facts, keep_their_digest_from_one_version_to_the_next)
  * keys and as_of are compared on their own. */
 static const struct document same[] = {
     {.source = "{\"dsn\": \"env:OTHER\", \"settle\": \"all-transactions\"}"},
+    {.source = "{\"dsn\": \"env:V3_DSN\", \"limits\": {\"active_sessions\": 3}}"},
+    {.nodes = "[{\"name\": \"alpha\", \"node_id\": 100, \"dsn\": \"env:ALPHA_DSN\", "
+              "\"limits\": {\"lock_timeout_s\": 3}}]"},
     {.nodes = "[{\"name\": \"beta\", \"node_id\": 200, \"dsn\": \"env:B\"}]"},
     {.keys = "{\"payer\": \"fd:3\", \"originator\": \"fd:4\"}"},
     {.policy = "{}"},

@@ -39,6 +39,14 @@ Test(model, holds_what_the_document_says)
     cr_assert_str_eq(manifest->network, "trial-1");
     cr_assert_str_eq(manifest->source_dsn.text, "host=localhost dbname=v3");
     cr_assert_eq(manifest->settle, MIG_SETTLE_ALL_TRANSACTIONS);
+    cr_assert_eq(manifest->source_limits.replication_lag_s, 30);
+    cr_assert_eq(manifest->source_limits.active_sessions, 50);
+    cr_assert_eq(manifest->source_limits.statement_timeout_s, 60);
+    cr_assert_eq(manifest->source_limits.lock_timeout_s, 5);
+    cr_assert_eq(manifest->nodes[0].limits.replication_lag_s, 86400);
+    cr_assert_eq(manifest->nodes[0].limits.statement_timeout_s, 1);
+    cr_assert_eq(manifest->nodes[0].limits.lock_timeout_s, 2);
+    cr_assert_eq(manifest->nodes[1].limits.lock_timeout_s, 0);
     cr_assert_eq(manifest->node_count, 3);
     cr_assert_str_eq(manifest->nodes[1].name, "beta");
     cr_assert_eq(manifest->nodes[1].node_id, INT32_MAX);
