@@ -48,8 +48,15 @@ int mig_node_open(const struct mig_manifest *manifest, size_t index, enum mig_no
     mig_cleanup(mig_node_close) struct mig_node *node = calloc(1, sizeof *node);
     mig_cleanup(mig_secret_release) struct mig_secret dsn = {0};
     char subject[96], what[96];
-    const struct mig_pg_options options = {
-        .subject = subject, .read_only = access == MIG_NODE_READ, .stop = stop};
+    const struct mig_limits *limits = &manifest->nodes[index].limits;
+    const bool writes = access == MIG_NODE_WRITE;
+    /* Whoever audits reads at the pace of what it compares with. */
+    const struct mig_pg_options options = {.subject = subject,
+                                           .read_only = !writes,
+                                           .stop = stop,
+                                           .statement_timeout_s =
+                                               writes ? limits->statement_timeout_s : 0,
+                                           .lock_timeout_s = limits->lock_timeout_s};
     int result;
 
     if (!node)
@@ -63,7 +70,7 @@ int mig_node_open(const struct mig_manifest *manifest, size_t index, enum mig_no
     if ((result = mig_reference_resolve(&node->entry->dsn, what, hooks, &dsn, err)) != MIG_OK ||
         (result = mig_pg_open(dsn.text, &options, &node->pg, err)) != MIG_OK ||
         (result = say_who(node, err)) != MIG_OK ||
-        (result = node_check(node, access == MIG_NODE_WRITE, err)) != MIG_OK ||
+        (result = node_check(node, writes, err)) != MIG_OK ||
         (result = node_find_books(node, err)) != MIG_OK)
         return result;
     *ret_node = mig_take(node);

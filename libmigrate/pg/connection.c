@@ -50,6 +50,11 @@ int pg_flush(struct mig_pg *pg, struct mig_error *err)
     return left == 0 ? MIG_OK : pg_fail(pg, NULL, err);
 }
 
+void pg_ask(struct mig_pg *pg)
+{
+    pg->asked_ns = mig_time_monotonic_ns();
+}
+
 int pg_next_result(struct mig_pg *pg, PGresult **ret_result, struct mig_error *err)
 {
     mig_cleanup(pg_clear) PGresult *answer = NULL;
@@ -107,6 +112,7 @@ const char *mig_pg_place(const struct mig_pg *pg)
 
 int mig_pg_exec(struct mig_pg *pg, const char *sql, struct mig_error *err)
 {
+    pg_ask(pg);
     if (!PQsendQuery(pg->connection, sql))
         return pg_fail(pg, NULL, err);
     return pg_drain(pg, err);
@@ -127,6 +133,7 @@ static int run_query(struct mig_pg *pg, const char *sql, const struct parameters
     mig_cleanup(pg_clear) PGresult *answer = NULL;
     int result;
 
+    pg_ask(pg);
     if (!PQsendQueryParams(pg->connection, sql, parameters->count, NULL, parameters->values,
                            parameters->lengths, parameters->formats, 0))
         return pg_fail(pg, NULL, err);

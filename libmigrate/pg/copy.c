@@ -15,6 +15,7 @@ static int start(struct mig_pg *pg, const char *sql, ExecStatusType expected, en
     mig_cleanup(pg_clear) PGresult *answer = NULL;
     int result;
 
+    pg_ask(pg);
     if (!PQsendQuery(pg->connection, sql))
         return pg_fail(pg, NULL, err);
     result = pg_next_result(pg, &answer, err);
@@ -126,6 +127,15 @@ static bool read_fields(const char *at, size_t left, struct mig_pg_field *fields
     return left == 0;
 }
 
+/* Without its trailer the stream has no end of its own: the server says why. */
+static int end_early(struct mig_pg *pg, struct mig_error *err)
+{
+    uint64_t rows;
+    int result = finish(pg, &rows, err);
+
+    return result == MIG_OK ? stream_broken(pg, err) : result;
+}
+
 int mig_pg_copy_next(struct mig_pg *pg, struct mig_pg_field *fields, size_t count, bool *ret_more,
                      uint64_t *ret_rows, struct mig_error *err)
 {
@@ -148,7 +158,7 @@ int mig_pg_copy_next(struct mig_pg *pg, struct mig_pg_field *fields, size_t coun
             return mig_pg_copy_next(pg, fields, count, ret_more, ret_rows, err);
     }
     if (size == 0)
-        return stream_broken(pg, err);
+        return end_early(pg, err);
     if (size == 2 && read_uint16(at) == UINT16_MAX) {
         if ((result = next_message(pg, &size, err)) != MIG_OK)
             return result;

@@ -1,6 +1,7 @@
 /* What a failure of the server or the connection means to us: SQLSTATEs as a table. */
 #include "libmigrate/pg/pg_private.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,6 +40,28 @@ static const struct {
      "the database takes no writes: is this a standby or a read-only role?"},
 };
 
+/* A limit of our own that was reached: which it is, and its seconds. NULL for none. */
+static const char *limit_reached(struct mig_pg *pg, const char *state, int64_t *ret_seconds)
+{
+    const int64_t took_ns = mig_time_monotonic_ns() - pg->asked_ns;
+
+    pg->timed_out = strcmp(state, "57014") == 0 && pg->statement_timeout_s > 0 &&
+                    took_ns >= pg->statement_timeout_s * MIG_NS_PER_SECOND;
+    *ret_seconds = pg->timed_out ? pg->statement_timeout_s : pg->lock_timeout_s;
+    if (pg->timed_out)
+        return "statement_timeout_s";
+    return strcmp(state, "55P03") == 0 && pg->lock_timeout_s > 0 ? "lock_timeout_s" : NULL;
+}
+
+static int fail_by_limit(struct mig_pg *pg, const char *limit, int64_t seconds,
+                         struct mig_error *err)
+{
+    mig_fail(err, MIG_E_TEMPORARY, "%s (%s): %s: the manifest's %s of %" PRId64 " s was reached",
+             pg->subject, pg->place,
+             pg->timed_out ? "a statement was ended" : "a lock was not to be had", limit, seconds);
+    return mig_hint(err, "run it again when less is going on there, or raise the limit");
+}
+
 static int fail_by_state(struct mig_pg *pg, const char *state, const char *raised_by,
                          const char *text, struct mig_error *err)
 {
@@ -73,16 +96,26 @@ bool mig_pg_met_duplicate(const struct mig_pg *pg)
     return strcmp(pg->state, "23505") == 0;
 }
 
+bool mig_pg_timed_out(const struct mig_pg *pg)
+{
+    return pg->timed_out;
+}
+
 int pg_fail(struct mig_pg *pg, const PGresult *result, struct mig_error *err)
 {
     const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
     const char *primary = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
     const char *raised_by = result ? PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION) : NULL;
+    const char *limit;
     char line[400];
+    int64_t seconds;
 
+    pg->timed_out = false;
     snprintf(pg->state, sizeof pg->state, "%s", state ? state : "");
     if (pg_check_stop(pg, err) != MIG_OK)
         return MIG_E_CANCELLED;
+    if (state && (limit = limit_reached(pg, state, &seconds)))
+        return fail_by_limit(pg, limit, seconds, err);
     if (state && primary) {
         take_line(line, sizeof line, primary);
         return fail_by_state(pg, state, raised_by, line, err);

@@ -1,6 +1,7 @@
 /* Opening a connection: what a DSN may not be, connecting with a limit, the session's settings. */
 #include "libmigrate/pg/pg_private.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,6 +130,22 @@ static int check_dsn(const char *dsn, const char *subject, struct mig_error *err
     return mig_hint(err, "write it like 'host=... dbname=... user=...' or 'postgresql://...'");
 }
 
+/* No limit of the server's or the role's holds: this is a job of hours, like a backup, and limits
+ * meant for an application's sessions would end it at the same place every time. What the manifest
+ * says does. */
+static int set_limits(struct mig_pg *pg, struct mig_error *err)
+{
+    char sql[512];
+
+    snprintf(sql, sizeof sql,
+             "SELECT set_config(name, CASE name WHEN 'statement_timeout' THEN '%" PRId64 "s'"
+             " WHEN 'lock_timeout' THEN '%" PRId64 "s' ELSE '0' END, false) FROM pg_settings"
+             " WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout',"
+             " 'idle_in_transaction_session_timeout', 'idle_session_timeout')",
+             pg->statement_timeout_s, pg->lock_timeout_s);
+    return mig_pg_exec(pg, sql, err);
+}
+
 int mig_pg_open(const char *dsn, const struct mig_pg_options *options, struct mig_pg **ret_pg,
                 struct mig_error *err)
 {
@@ -147,6 +164,8 @@ int mig_pg_open(const char *dsn, const struct mig_pg_options *options, struct mi
     if (!pg)
         return mig_fail(err, MIG_E_NOMEM, "%s: out of memory", options->subject);
     pg->stop = options->stop;
+    pg->statement_timeout_s = options->statement_timeout_s;
+    pg->lock_timeout_s = options->lock_timeout_s;
     pg->pending = MIG_BUFFER_INIT(PENDING_LIMIT);
     snprintf(pg->subject, sizeof pg->subject, "%s", options->subject);
     pg->connection = PQconnectStartParams(keywords, values, 1);
@@ -166,13 +185,10 @@ int mig_pg_open(const char *dsn, const struct mig_pg_options *options, struct mi
                          "SET row_security = off;"
                          /* What is asked over hundreds of partitions looks dear and is not:
                           * compiling it would take far longer than doing it. */
-                         "SET jit = off;"
-                         /* A job of hours, like a backup: limits meant for an application's
-                          * sessions would end it at the same place every time. */
-                         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN"
-                         " ('statement_timeout', 'lock_timeout', 'transaction_timeout',"
-                         " 'idle_in_transaction_session_timeout', 'idle_session_timeout')",
+                         "SET jit = off",
                          err);
+    if (result == MIG_OK)
+        result = set_limits(pg, err);
     if (result == MIG_OK && options->read_only)
         result = mig_pg_exec(pg, "SET default_transaction_read_only = on", err);
     if (result == MIG_OK)

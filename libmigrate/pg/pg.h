@@ -15,11 +15,13 @@ struct mig_pg_options {
     const char *subject;         /* put in front of every message: "source", "node 'alpha'" */
     bool read_only;              /* every transaction of the session */
     const struct mig_stop *stop; /* looked at while waiting; may be NULL */
+    int64_t statement_timeout_s; /* of the manifest's limits; 0: none, whatever the server says */
+    int64_t lock_timeout_s;
 };
 
 /* Connects (in 10 s at most, or the DSN's connect_timeout), sets UTC, the application name and
- * client encoding, and that a row-level security policy is an error (MIG_E_REFUSED, at the
- * statement) and hides nothing. Errors: MIG_E_TEMPORARY (nobody there, too many connections),
+ * client encoding, the limits, and that a row-level security policy is an error (MIG_E_REFUSED, at
+ * the statement) and hides nothing. Errors: MIG_E_TEMPORARY (nobody there, too many connections),
  * MIG_E_DATABASE (wrong password, no such database), MIG_E_USAGE (not a DSN), MIG_E_CANCELLED,
  * MIG_E_NOMEM. */
 int mig_pg_open(const char *dsn, const struct mig_pg_options *options, struct mig_pg **ret_pg,
@@ -32,6 +34,9 @@ bool mig_pg_alive(const struct mig_pg *pg);
 /* Whether the last failure was a row whose key is in the table already. That is MIG_E_DATABASE:
  * only the caller knows whether to look again, since another writer may just have put it there. */
 bool mig_pg_met_duplicate(const struct mig_pg *pg);
+
+/* Whether the last failure was that a statement had reached statement_timeout_s. */
+bool mig_pg_timed_out(const struct mig_pg *pg);
 
 /* "host:port/dbname" for people. */
 const char *mig_pg_place(const struct mig_pg *pg);

@@ -15,6 +15,9 @@ struct mig_pg {
     char subject[96], place[256];
     char state[6]; /* SQLSTATE of the last failure; none if the server gave none */
     const struct mig_stop *stop;
+    int64_t statement_timeout_s, lock_timeout_s;
+    int64_t asked_ns;    /* when the statement under way was sent */
+    bool timed_out;      /* the last failure was statement_timeout_s */
     bool leaving;        /* what is under way is being left: a wish to stop leaves time for that */
     int64_t leave_by_ns; /* when that time ends; 0 until somebody asked to stop */
     enum pg_copy copy;
@@ -41,6 +44,9 @@ int pg_wait(struct mig_pg *pg, bool for_write, struct mig_error *err);
 /* Sends what libpq still holds. libpq would keep whatever is not sent yet: in a COPY memory and
  * time would grow with the table. The server may be talking meanwhile (an error, most likely). */
 int pg_flush(struct mig_pg *pg, struct mig_error *err);
+
+/* The server is about to be asked something. */
+void pg_ask(struct mig_pg *pg);
 
 /* Waits for the next result of what was sent; *ret_result is NULL when there is none left. The
  * caller clears it. A result that reports an error is returned as one. */

@@ -17,7 +17,12 @@ int mig_source_open(const struct mig_manifest *manifest, const struct mig_hooks 
 {
     mig_cleanup(mig_source_close) struct mig_source *source = calloc(1, sizeof *source);
     mig_cleanup(mig_secret_release) struct mig_secret dsn = {0};
-    const struct mig_pg_options options = {.subject = "source", .read_only = true, .stop = stop};
+    const struct mig_pg_options options = {
+        .subject = "source",
+        .read_only = true,
+        .stop = stop,
+        .statement_timeout_s = manifest->source_limits.statement_timeout_s,
+        .lock_timeout_s = manifest->source_limits.lock_timeout_s};
     int result;
 
     if (!source)
