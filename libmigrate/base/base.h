@@ -178,6 +178,7 @@ struct mig_progress {
     const char *subject; /* table or node in hand, or "" */
     uint64_t done, total, rejected;
     const char *waiting; /* why nothing moves just now, or "" */
+    bool only_waiting;   /* the rest is as it was: stage counts when nothing was reported yet */
 };
 
 /* How the library talks to its caller while it works. Any member may be NULL. Called from any

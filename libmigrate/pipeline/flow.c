@@ -43,6 +43,7 @@ static void stop_flow(void *context)
     for (size_t i = 0; i < flow->lane_count; i++)
         if (flow->lanes[i].queue)
             mig_queue_cancel(flow->lanes[i].queue);
+    throttle_leave(flow->options->throttle);
     flow->source->stop(flow->source->context);
 }
 
@@ -115,11 +116,13 @@ static uint64_t counted_in(const struct mig_part *part)
 static void say_progress(struct flow *flow, struct lane *lane, const struct mig_part *part,
                          const struct mig_load_result *loaded)
 {
+    char waiting[256];
     struct mig_progress progress = {.stage = flow->options->stage,
                                     .subject = mig_table_info(part->table)->name,
                                     .total = flow->options->total_rows,
-                                    .waiting = ""};
+                                    .waiting = waiting};
 
+    throttle_reason(flow->options->throttle, waiting, sizeof waiting);
     pthread_mutex_lock(&flow->lock);
     lane->rows += counted_in(part);
     lane->rejected += rejected_in(part) + loaded->conflicts;
@@ -146,9 +149,10 @@ static void *load_lane(void *context)
         mig_cleanup(parcel_drop) struct parcel *parcel = mig_take(item);
         struct mig_load_result loaded;
 
-        result = mig_node_load(lane->node, lane->flow->options->run, parcel->part, &parcel->digests,
-                               &loaded, &err);
-        if (result == MIG_OK)
+        if ((result = throttle_node(lane->flow->options->throttle, mig_node_name(lane->node),
+                                    &err)) == MIG_OK &&
+            (result = mig_node_load(lane->node, lane->flow->options->run, parcel->part,
+                                    &parcel->digests, &loaded, &err)) == MIG_OK)
             say_progress(lane->flow, lane, parcel->part, &loaded);
     }
     if (result != MIG_OK)

@@ -107,6 +107,7 @@ struct mig_resources {
     unsigned threads;            /* 0: all cores */
     unsigned source_connections; /* 0: 2 */
     size_t max_memory;           /* bytes of rows and envelopes under way; 0: the default */
+    uint32_t max_rate;           /* rows a second read from the source; 0: as fast as it goes */
 };
 
 /* ---- in one process ----------------------------------------------------------------------- */

@@ -34,6 +34,41 @@ int pipeline_expect_stage(const struct mig_bundle_facts *facts, enum mig_stage s
 int pipeline_digest(const struct mig_part *part, enum mig_route route, char ret_digest[65],
                     struct mig_error *err);
 
+/* ---- being a good guest -------------------------------------------------------------------- */
+
+/* How far ahead of its rate a stream of rows is. */
+struct token_bucket {
+    uint32_t rate;      /* rows a second; 0: any */
+    int64_t free_at_ns; /* monotonic */
+};
+/* Rows have gone through; what may be saved up while none do is a quarter of a second's. */
+void token_bucket_take(struct token_bucket *bucket, uint64_t rows, int64_t now_ns);
+/* How long the next ones should wait. */
+int64_t token_bucket_wait_ns(const struct token_bucket *bucket, int64_t now_ns);
+
+/* Keeps --max-rate and the pauses of the manifest's limits. Every function takes NULL for no such
+ * thing, and any thread may call it. */
+struct throttle;
+struct throttle_options {
+    uint32_t max_rate;
+    bool source, nodes; /* whose limits are kept */
+    const char *node;   /* of nodes, this one; NULL: all */
+    const char *stage;  /* for progress */
+};
+/* Errors: as mig_pg_open(); MIG_E_REFUSED when a limit is set that the role may not see. */
+int throttle_open(const struct mig_manifest *manifest, const struct throttle_options *options,
+                  const struct mig_hooks *hooks, const struct mig_stop *stop,
+                  struct throttle **ret_throttle, struct mig_error *err);
+void throttle_close(struct throttle **throttle);
+/* Ends every wait, now and later: whoever waits is to come to its end. */
+void throttle_leave(struct throttle *throttle);
+/* For mig_source_set_gate(). Not for NULL. */
+const struct mig_source_gate *throttle_gate(const struct throttle *throttle);
+/* Waits until the node may be loaded. Errors: MIG_E_CANCELLED; as pg. */
+int throttle_node(struct throttle *throttle, const char *node, struct mig_error *err);
+/* Why work is slower than it could be, or "". */
+void throttle_reason(struct throttle *throttle, char *ret_text, size_t size);
+
 /* ---- parcels: parts on their way ----------------------------------------------------------- */
 
 struct parcel {
@@ -81,6 +116,7 @@ struct flow_options {
     const struct mig_hooks *hooks;
     const char *stage;   /* for progress */
     uint64_t total_rows; /* estimate, 0 when unknown */
+    struct throttle *throttle;
     unsigned threads;
     size_t lane_bytes;     /* that may wait for one node */
     bool may_leave_behind; /* the producer can begin anew for a node that is slower than others */
@@ -145,6 +181,8 @@ int source_set_open(const struct mig_manifest *manifest, unsigned connections,
                     const struct mig_hooks *hooks, const struct mig_stop *stop,
                     struct source_set *ret_sources, struct mig_error *err);
 void source_set_close(struct source_set *sources);
+/* The gate of each. */
+void source_set_gate(const struct source_set *sources, const struct mig_source_gate *gate);
 
 /* Reads ranges, those of one table next to each other, on a thread a source, into a queue. */
 struct read_ahead;

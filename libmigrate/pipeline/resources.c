@@ -39,6 +39,12 @@ int source_set_open(const struct mig_manifest *manifest, unsigned connections,
     return MIG_OK;
 }
 
+void source_set_gate(const struct source_set *sources, const struct mig_source_gate *gate)
+{
+    for (size_t i = 0; i < sources->count; i++)
+        mig_source_set_gate(sources->items[i], gate);
+}
+
 void source_set_close(struct source_set *sources)
 {
     for (size_t i = 0; i < sources->count; i++)

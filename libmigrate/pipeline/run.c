@@ -20,6 +20,7 @@ struct run_job {
     const struct mig_manifest *manifest;
     const struct mig_hooks *hooks;
     struct pipeline_keys keys;
+    struct throttle *throttle;
     struct source_set sources; /* the first one also answers what is asked beside the reading */
     struct mig_nodes nodes;
     struct mig_transform *transform;
@@ -34,6 +35,7 @@ struct run_job {
 
 static void run_job_release(struct run_job *job)
 {
+    throttle_leave(job->throttle);
     read_ahead_close(&job->ahead);
     for (unsigned i = 0; job->scratch && i < job->threads; i++)
         mig_arena_release(&job->scratch[i]);
@@ -42,7 +44,20 @@ static void run_job_release(struct run_job *job)
     mig_nodes_close(&job->nodes);
     source_set_close(&job->sources);
     pipeline_keys_release(&job->keys);
+    throttle_close(&job->throttle);
     mig_blockers_release(&job->blockers);
+}
+
+static int open_throttle(struct run_job *job, const struct mig_run_options *options,
+                         const struct mig_stop *stop, struct mig_error *err)
+{
+    const struct throttle_options kept = {
+        .max_rate = options->resources.max_rate, .source = true, .nodes = true, .stage = "run"};
+    int result = throttle_open(job->manifest, &kept, job->hooks, stop, &job->throttle, err);
+
+    if (result == MIG_OK)
+        source_set_gate(&job->sources, throttle_gate(job->throttle));
+    return result;
 }
 
 static int take_parcel(void *context, struct parcel **ret_parcel, struct mig_error *err)
@@ -188,6 +203,7 @@ static int move_rows(struct run_job *job, struct mig_error *err)
     struct flow_options options = {.run = &job->run,
                                    .hooks = job->hooks,
                                    .stage = "run",
+                                   .throttle = job->throttle,
                                    .threads = job->threads,
                                    .may_leave_behind = true};
     struct flow_end *ends = calloc(2 * count, sizeof *ends), *all_ends = ends + count;
@@ -339,6 +355,7 @@ int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_o
                                   &job.sources, err)) != MIG_OK ||
         (result = mig_nodes_open_present(manifest, NULL, MIG_NODE_WRITE, hooks, stop, &job.nodes,
                                          err)) != MIG_OK ||
+        (result = open_throttle(&job, options, stop, err)) != MIG_OK ||
         (result = pipeline_choose_run(manifest, options, &job.keys, job.sources.items[0],
                                       &job.nodes, hooks, &job.run, err)) != MIG_OK ||
         (result = choose_chain_out(&job, options, err)) != MIG_OK ||

@@ -30,6 +30,7 @@ static void drop_expired(const struct mig_policy *policy, int64_t as_of_ns, stru
 struct export_job {
     const struct mig_manifest *manifest;
     const struct mig_hooks *hooks;
+    struct throttle *throttle;
     struct source_set sources;
     struct mig_budget *budget;
     struct read_ahead *ahead;
@@ -39,10 +40,23 @@ struct export_job {
 
 static void export_job_release(struct export_job *job)
 {
+    throttle_leave(job->throttle);
     read_ahead_close(&job->ahead);
     mig_budget_free(&job->budget);
     source_set_close(&job->sources);
+    throttle_close(&job->throttle);
     mig_bundle_writer_free(&job->writer);
+}
+
+static int open_throttle(struct export_job *job, uint32_t max_rate, const struct mig_stop *stop,
+                         struct mig_error *err)
+{
+    const struct throttle_options kept = {.max_rate = max_rate, .source = true, .stage = "export"};
+    int result = throttle_open(job->manifest, &kept, job->hooks, stop, &job->throttle, err);
+
+    if (result == MIG_OK)
+        source_set_gate(&job->sources, throttle_gate(job->throttle));
+    return result;
 }
 
 static int open_ranges(struct export_job *job, size_t max_memory, struct mig_error *err)
@@ -82,11 +96,13 @@ static int export_parts(struct export_job *job, int64_t as_of_ns, struct mig_sta
         mig_cleanup(parcel_drop) struct parcel *parcel = NULL;
         int result = read_ahead_next(job->ahead, &parcel, err);
         struct mig_part *part;
+        char waiting[256];
 
         if (result != MIG_OK || !parcel)
             return result;
         part = parcel->part;
         done += part->row_count;
+        throttle_reason(job->throttle, waiting, sizeof waiting);
         drop_expired(&job->manifest->policy, as_of_ns, part);
         if ((result = mig_bundle_add(job->writer, part, err)) != MIG_OK)
             return result;
@@ -98,7 +114,7 @@ static int export_parts(struct export_job *job, int64_t as_of_ns, struct mig_sta
                                                    .subject = mig_table_info(part->table)->name,
                                                    .done = done,
                                                    .total = job->total,
-                                                   .waiting = ""});
+                                                   .waiting = waiting});
     }
 }
 
@@ -117,6 +133,7 @@ int mig_pipeline_export(const struct mig_manifest *manifest, bool has_as_of, int
     if ((result = source_set_open(
              manifest, resources->source_connections > 0 ? resources->source_connections : 1, hooks,
              stop, &job.sources, err)) != MIG_OK ||
+        (result = open_throttle(&job, resources->max_rate, stop, err)) != MIG_OK ||
         (result = pipeline_facts(manifest, as_of_ns, NULL, hooks, &summary.facts, err)) != MIG_OK ||
         (result = mig_bundle_create(out, &summary.facts, &job.writer, err)) != MIG_OK ||
         (result = open_ranges(&job, resources->max_memory, err)) != MIG_OK ||

@@ -80,6 +80,8 @@ int mig_pipeline_load(const struct mig_manifest *manifest, const char *in, const
                       struct mig_error *err)
 {
     mig_cleanup(load_job_release) struct load_job job = {.stop = stop};
+    mig_cleanup(throttle_close) struct throttle *throttle = NULL;
+    const struct throttle_options kept = {.nodes = true, .node = node_name, .stage = "load"};
     mig_cleanup(mig_nodes_close) struct mig_nodes nodes = {0};
     mig_cleanup(pipeline_keys_release) struct pipeline_keys keys = {0};
     struct mig_run run = {0};
@@ -96,8 +98,10 @@ int mig_pipeline_load(const struct mig_manifest *manifest, const char *in, const
     if ((result = pipeline_expect_stage(&run.facts, MIG_STAGE_ENVELOPES, in, err)) != MIG_OK ||
         (result = pipeline_check_facts(manifest, &keys, &run.facts, in, err)) != MIG_OK ||
         (result = mig_nodes_open_present(manifest, node_name, MIG_NODE_WRITE, hooks, stop, &nodes,
-                                         err)) != MIG_OK)
+                                         err)) != MIG_OK ||
+        (result = throttle_open(manifest, &kept, hooks, stop, &throttle, err)) != MIG_OK)
         return result;
+    options.throttle = throttle;
     for (size_t i = 0; i < nodes.count && result == MIG_OK; i++)
         result = mig_node_run_begin(nodes.items[i], &run, err);
     if (result == MIG_OK)

@@ -9,8 +9,8 @@
  * How many rows that is tells the COPY before. */
 #define COPY_BYTES ((size_t) 16 << 20)
 #define FIRST_COPY_ROWS 4096
-#define LEAST_COPY_ROWS 64
-#define MOST_COPY_ROWS 32768
+#define LEAST_COPY_ROWS ((size_t) 64)
+#define MOST_COPY_ROWS ((size_t) 32768)
 #define SQL_SIZE 4096
 
 /* Rows above the sequence may lie in a band each, and a transaction locks every band it writes to.
@@ -29,6 +29,22 @@ int mig_source_read_begin(struct mig_source *source, enum mig_table table, int64
     return mig_stop_check(source->stop, err);
 }
 
+void mig_source_set_gate(struct mig_source *source, const struct mig_source_gate *gate)
+{
+    source->gate = gate;
+}
+
+static int pass_gate(struct mig_source *source, struct mig_error *err)
+{
+    const struct mig_source_gate *gate = source->gate;
+    const uint64_t rows = source->ungated_rows;
+
+    if (gate && gate->statement_rows > 0 && gate->statement_rows < source->reading.copy_rows)
+        source->reading.copy_rows = gate->statement_rows;
+    source->ungated_rows = 0;
+    return gate ? gate->enter(gate->context, rows, err) : MIG_OK;
+}
+
 static int begin_copy(struct mig_source *source, int64_t from_id, struct mig_error *err)
 {
     struct source_reading *reading = &source->reading;
@@ -37,11 +53,13 @@ static int begin_copy(struct mig_source *source, int64_t from_id, struct mig_err
                            ? " LEFT JOIN installations i ON i.id = t.installation_id"
                            : "";
     char sql[SQL_SIZE];
-    int result;
+    int result = pass_gate(source, err);
 
+    if (result != MIG_OK)
+        return result;
     snprintf(sql, sizeof sql,
              "COPY (SELECT %s FROM %s t%s WHERE t.%s BETWEEN '%" PRId64 "'::bigint AND '%" PRId64
-             "'::bigint ORDER BY t.%s LIMIT %d) TO STDOUT (FORMAT binary)",
+             "'::bigint ORDER BY t.%s LIMIT %zu) TO STDOUT (FORMAT binary)",
              source->columns[reading->table], info->name, join, info->id_column, from_id,
              reading->last_id, info->id_column, reading->copy_rows);
     result = mig_pg_copy_out(source->pg, sql, err);
@@ -95,17 +113,18 @@ static int take_row(struct mig_source *source, const struct mig_pg_field *fields
     reading->last_row_id = id;
     reading->has_row = true;
     reading->copied++;
+    source->ungated_rows++;
     reading->copied_bytes += part->arena.used_bytes - held;
     return MIG_OK;
 }
 
-static int rows_of_copy(size_t row_bytes)
+static size_t rows_of_copy(size_t row_bytes)
 {
     const size_t rows = COPY_BYTES / (row_bytes + 1);
 
     if (rows < LEAST_COPY_ROWS)
         return LEAST_COPY_ROWS;
-    return rows > MOST_COPY_ROWS ? MOST_COPY_ROWS : (int) rows;
+    return rows > MOST_COPY_ROWS ? MOST_COPY_ROWS : rows;
 }
 
 /* A COPY has ended: its rows must be as many as the server says it sent. */
@@ -118,11 +137,23 @@ static int end_copy(struct mig_source *source, uint64_t sent, struct mig_error *
         return mig_fail(err, MIG_E_CORRUPT,
                         "source: %s: %" PRIu64 " rows arrived of %" PRIu64 " that the server sent",
                         mig_table_info(reading->table)->name, reading->copied, sent);
-    reading->ended =
-        sent < (uint64_t) reading->copy_rows || reading->last_row_id == reading->last_id;
+    reading->ended = sent < reading->copy_rows || reading->last_row_id == reading->last_id;
     if (sent > 0)
         reading->copy_rows = rows_of_copy(reading->copied_bytes / sent);
     return MIG_OK;
+}
+
+/* How long a COPY takes hangs on who waits for its rows as well: one that gave some and was ended
+ * by the manifest's limit is gone on with behind them. */
+static bool may_go_on(struct source_reading *reading, const struct mig_pg *pg, int result,
+                      struct mig_error *err)
+{
+    if (result != MIG_E_TEMPORARY || !mig_pg_timed_out(pg) || reading->copied == 0)
+        return false;
+    reading->copying = false;
+    if (err)
+        *err = MIG_ERROR_INIT;
+    return true;
 }
 
 /* The last possible row ends no part by itself: the server's count behind it is still to come. */
@@ -154,6 +185,8 @@ static int fill_part(struct mig_source *source, struct mig_part_limits limits,
         result = mig_pg_copy_next(source->pg, fields, count, &more, &sent, err);
         if (result == MIG_OK)
             result = more ? take_row(source, fields, part, err) : end_copy(source, sent, err);
+        else if (may_go_on(reading, source->pg, result, err))
+            result = MIG_OK;
     }
     return result;
 }

@@ -68,6 +68,19 @@ int mig_source_count(struct mig_source *source, enum mig_table table, int64_t fi
 int mig_source_blockers(struct mig_source *source, struct mig_blockers *blockers,
                         struct mig_error *err);
 
+/*
+ * Whoever keeps the source from being asked for too much. enter is called before each statement
+ * that reads rows, outside of any transaction, with how many rows came since the last call; it
+ * waits for as long as it must, and what it fails with ends the reading. Any thread that reads.
+ */
+struct mig_source_gate {
+    int (*enter)(void *context, uint64_t rows, struct mig_error *err);
+    void *context;
+    size_t statement_rows; /* the most of one statement; 0: as many as are good */
+};
+/* The gate is borrowed while the source is open; NULL takes it away. */
+void mig_source_set_gate(struct mig_source *source, const struct mig_source_gate *gate);
+
 /* How large a part may get before the next one begins. */
 struct mig_part_limits {
     size_t rows, bytes;

@@ -11,8 +11,8 @@ struct source_reading {
     int64_t next_id, last_id; /* where the next part begins; where the reading ends */
     int64_t last_row_id;      /* of the rows given out; the next COPY begins behind it */
     bool settled, copying, has_row, ended;
-    int copy_rows;   /* at most, of one COPY */
-    uint64_t copied; /* rows of the COPY under way */
+    size_t copy_rows; /* at most, of one COPY */
+    uint64_t copied;  /* rows of the COPY under way */
     size_t copied_bytes;
 };
 
@@ -25,6 +25,8 @@ struct mig_source {
     bool can_join_installations;    /* installations has the columns that key packages need */
     bool has_is_appended;
     struct source_reading reading;
+    const struct mig_source_gate *gate;
+    uint64_t ungated_rows; /* read since the gate was asked */
 };
 
 /* Looks at the catalogue and fills columns and what else depends on it. */

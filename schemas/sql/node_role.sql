@@ -33,6 +33,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
 TO :"role";
 GRANT USAGE, SELECT ON SEQUENCE public.payers_id_seq TO :"role";
 
+-- How far standbys are behind and who is at work: for the pauses that a manifest's limits ask for.
+GRANT pg_read_all_stats TO :"role";
+
 -- What it checks before it writes.
 GRANT SELECT ON public.node_info, public.schema_migrations TO :"role";
 

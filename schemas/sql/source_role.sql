@@ -19,5 +19,6 @@ GRANT SELECT ON SEQUENCE public.group_messages_id_seq, public.welcome_messages_i
     public.key_packages_sequence_id_seq, public.inbox_log_sequence_id_seq TO :"role";
 
 -- The other half, who may still commit: pg_locks is open to all, but only this shows the sessions of
--- other users in pg_stat_activity, and so whom a run is waiting for.
+-- other users in pg_stat_activity, and so whom a run is waiting for; and how many sessions are at work and how far standbys are
+-- behind, for the pauses that a manifest's limits ask for.
 GRANT pg_read_all_stats TO :"role";

@@ -143,15 +143,18 @@ class Server:
         self._keep = False
         atexit.register(self.close)
         try:
-            template = _template_folder(self._user)
             self.data = os.path.join(self.folder, "data")
             _own(self.folder, self._user)
-            subprocess.run(["cp", "-a", template, self.data], check=True)
+            self._fill()
             self.port = _free_port()
             self.start()
         except BaseException:
             self.close()
             raise
+
+    def _fill(self):
+        template = _template_folder(self._user)
+        subprocess.run(["cp", "-a", template, self.data], check=True)
 
     @property
     def pid(self):
@@ -226,6 +229,22 @@ class Server:
 
     def __exit__(self, *_):
         self.close()
+
+
+class Standby(Server):
+    """A streaming standby of a running server, which tells it every second how far it is."""
+
+    def __init__(self, primary):
+        self._primary = primary
+        super().__init__({"wal_receiver_status_interval": "1s"})
+
+    def _fill(self):
+        made = subprocess.run(
+            [client("pg_basebackup"), "-D", self.data, "-R", "-c", "fast", "--no-sync", "-d",
+             self._primary.dsn()], cwd=self.folder, capture_output=True, text=True,
+            **_as_user(self._user))
+        if made.returncode != 0:
+            raise ServerError("pg_basebackup failed: " + made.stderr.strip())
 
 
 def psql(dsn, sql=None, *, file=None, variables=None, check=True):

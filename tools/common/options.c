@@ -139,7 +139,9 @@ static int assign(const struct tool_option *option, const char *text, struct mig
     case TOOL_TEXTS:
         return add_text(option, text, err);
     case TOOL_UNSIGNED:
-        if ((code = read_number(option, text, 0, UINT32_MAX, &number, err)) == MIG_OK)
+    case TOOL_COUNT:
+        if ((code = read_number(option, text, option->type == TOOL_COUNT, UINT32_MAX, &number,
+                                err)) == MIG_OK)
             *(unsigned *) option->target = (unsigned) number;
         break;
     case TOOL_SIZE:

@@ -268,22 +268,30 @@ static void copy_text(char *into, size_t size, const char *text)
     snprintf(into, size, "%s", text ? text : "");
 }
 
-static void on_progress(void *context, const struct mig_progress *progress)
+static void take_figures(const struct mig_progress *progress)
 {
-    (void) context;
-    HOLD();
     if (strcmp(state.stage, progress->stage) != 0 || progress->done < state.done)
         state.sample_count = 0;
     copy_text(state.stage, sizeof state.stage, progress->stage);
     copy_text(state.subject, sizeof state.subject, progress->subject);
+    state.done = progress->done;
+    state.total = progress->total;
+    state.rejected = progress->rejected;
+}
+
+static void on_progress(void *context, const struct mig_progress *progress)
+{
+    (void) context;
+    HOLD();
+    if (!progress->only_waiting)
+        take_figures(progress);
+    else if (!state.stage[0])
+        copy_text(state.stage, sizeof state.stage, progress->stage);
     if (!progress->waiting || !progress->waiting[0])
         state.waiting_since_ns = 0;
     else if (state.waiting_since_ns == 0)
         state.waiting_since_ns = mig_time_monotonic_ns();
     copy_text(state.waiting, sizeof state.waiting, progress->waiting);
-    state.done = progress->done;
-    state.total = progress->total;
-    state.rejected = progress->rejected;
     if (!state.running)
         start_drawing();
 }

@@ -11,7 +11,16 @@
 
 #include <json-c/json.h>
 
-enum tool_value { TOOL_FLAG, TOOL_TEXT, TOOL_TEXTS, TOOL_UNSIGNED, TOOL_INT64, TOOL_SIZE };
+/* TOOL_COUNT is a TOOL_UNSIGNED of 1 or more. */
+enum tool_value {
+    TOOL_FLAG,
+    TOOL_TEXT,
+    TOOL_TEXTS,
+    TOOL_UNSIGNED,
+    TOOL_COUNT,
+    TOOL_INT64,
+    TOOL_SIZE
+};
 
 /* What an option that may be given more than once has been given. */
 #define TOOL_TEXTS_MAX 64

@@ -2,7 +2,7 @@
 #include "tools/common/account.h"
 
 static const char *out;
-static unsigned source_connections;
+static unsigned source_connections, max_rate;
 
 static int export_rows(struct tool *tool, int argc, char **argv, struct mig_error *err)
 {
@@ -17,6 +17,7 @@ static int export_rows(struct tool *tool, int argc, char **argv, struct mig_erro
         return mig_hint(err, "--out takes a folder, a file that ends in .tar, or - for a stream");
     }
     tool->resources.source_connections = source_connections;
+    tool->resources.max_rate = max_rate;
     if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
         (result = mig_pipeline_export(manifest, tool->has_as_of, tool->as_of_ns, out,
                                       &tool->resources, &tool->hooks, tool->stop, &summary, err)) !=
@@ -27,8 +28,9 @@ static int export_rows(struct tool *tool, int argc, char **argv, struct mig_erro
 
 static const struct tool_option options[] = {
     {"out", "P", "where to: a folder, a .tar file, or - for a tar stream", TOOL_TEXT, &out},
-    {"source-connections", "N", "tables read at once, 1 to 4 (default: 1)", TOOL_UNSIGNED,
+    {"source-connections", "N", "tables read at once (default: 1)", TOOL_COUNT,
      &source_connections},
+    {"max-rate", "N", "rows read a second at most (default: no limit)", TOOL_COUNT, &max_rate},
     {.name = NULL},
 };
 

@@ -19,6 +19,7 @@ int cmd_run(struct tool *tool, int argc, char **argv, struct mig_error *err)
     if (argc > 0)
         return mig_fail(err, MIG_E_USAGE, "run takes no argument: '%s'", argv[0]);
     options.resources.source_connections = run_words.source_connections;
+    options.resources.max_rate = run_words.max_rate;
     if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
         (result = mig_pipeline_run(manifest, &options, &tool->hooks, tool->stop, &account, err)) !=
             MIG_OK)

@@ -6,9 +6,11 @@
 static const struct tool_option run_options[] = {
     {"chain-out", "P", "where the chain-bound envelopes go (default: beside the manifest)",
      TOOL_TEXT, &run_words.chain_out},
-    {"source-connections", "N", "tables read at once, 1 to 4 (default: 2)", TOOL_UNSIGNED,
+    {"source-connections", "N", "tables read at once (default: 2)", TOOL_COUNT,
      &run_words.source_connections},
     {"new-run", NULL, "begin a new run even if one is unfinished", TOOL_FLAG, &run_words.new_run},
+    {"max-rate", "N", "rows read from the source a second at most (default: no limit)", TOOL_COUNT,
+     &run_words.max_rate},
     {.name = NULL},
 };
 

@@ -8,6 +8,7 @@ struct run_words {
     const char *chain_out;
     unsigned source_connections;
     bool new_run;
+    unsigned max_rate;
 };
 extern struct run_words run_words;
 
