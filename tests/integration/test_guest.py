@@ -220,19 +220,6 @@ def test_a_pause_for_lag_ends_at_once_on_request(world, behind, start_tool):
     stop(process)
 
 
-def test_a_node_that_fails_does_not_wait_for_the_lag_of_another(world, behind, start_tool):
-    behind("node")
-    psql(world.alpha, """
-        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN PERFORM pg_sleep(1); RAISE 'no more'; END $$;
-        CREATE TRIGGER refuse BEFORE INSERT ON migration_tracker
-        FOR EACH ROW EXECUTE FUNCTION refuse()""")
-    process = begin(start_tool, world)
-    waiting_for(process, "replication lag")
-    out, err = process.communicate(timeout=SECONDS)
-    assert process.returncode == 1 and "no more" in err
-
-
 @pytest.mark.parametrize("which", ["source", "node"])
 def test_a_limit_that_the_role_may_not_see_is_refused(world, server, which):
     dsn = world.v3 if which == "source" else world.beta
