@@ -143,7 +143,7 @@ struct mig_bundle_reader;
 int mig_bundle_open(const char *path, bool trust_later, struct mig_bundle_reader **ret_reader,
                     struct mig_error *err);
 /* The same, with a judge of what bundles know nothing of: called for each part while the whole is
- * verified; what it fails with refuses the bundle. */
+ * verified, by several threads at once; what it fails with refuses the bundle. */
 typedef int mig_bundle_judge_fn(const struct mig_bundle_facts *facts, const struct mig_part *part,
                                 struct mig_error *err);
 int mig_bundle_open_judged(const char *path, mig_bundle_judge_fn *judge,

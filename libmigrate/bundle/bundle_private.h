@@ -171,6 +171,28 @@ int bundle_decode_part(struct bundle_codec *codec, struct mig_bytes file, enum m
                        struct mig_part **ret_part, struct mig_bundle_entry *ret_entry,
                        struct mig_error *err);
 
+/* Parts decoded side by side, to be verified and thrown away. */
+#define BUNDLE_LANES_MAX 4
+struct bundle_lane {
+    struct bundle_codec codec;
+    char name[BUNDLE_NAME_SIZE];
+    struct mig_bundle_entry entry;
+    struct mig_error failure;
+};
+struct bundle_batch;
+/* One at a time unless side_by_side. facts is borrowed; judge may be NULL. */
+int bundle_batch_open(bool side_by_side, const struct mig_bundle_facts *facts,
+                      mig_bundle_judge_fn *judge, struct bundle_batch **ret_batch,
+                      struct mig_error *err);
+void bundle_batch_free(struct bundle_batch **batch);
+bool bundle_batch_is_full(const struct bundle_batch *batch);
+/* Takes the file of a part and gives another buffer to fill. Not when it is full. */
+void bundle_batch_take(struct bundle_batch *batch, const char *name, struct mig_buffer *file);
+/* Decodes and judges what was taken, and empties the batch. Each lane, in the order in which they
+ * were taken, has its part's entry or its failure, until the next is taken. */
+int bundle_batch_decode(struct bundle_batch *batch, const struct bundle_lane **ret_lanes,
+                        size_t *ret_count, struct mig_error *err);
+
 /* The digest of a file as the index has it. */
 int bundle_digest(struct mig_bytes bytes, char ret_text[65], struct mig_error *err);
 
@@ -216,6 +238,7 @@ int bundle_behind_end(struct bundle_behind *behind, struct mig_error *err);
 void bundle_behind_free(struct bundle_behind **behind);
 
 struct bundle_input {
+    bool side_by_side; /* it is there already: the next files need not be waited for */
     /* The next file in order: header, parts, index. An empty name: there are no more.
      * content is emptied first. Errors: MIG_E_CORRUPT (names that may not be, cut off), MIG_E_IO,
      * MIG_E_NOMEM. */
@@ -223,7 +246,8 @@ struct bundle_input {
     int (*rewind)(void *state, struct mig_error *err); /* NULL: it can't */
     void (*close)(void *state);                        /* frees state */
 };
-extern const struct bundle_input bundle_input_folder, bundle_input_file, bundle_input_stream;
+extern const struct bundle_input bundle_input_folder, bundle_input_file, bundle_input_spooled,
+    bundle_input_stream;
 
 int bundle_open_folder(const char *path, void **ret_state, struct mig_error *err);
 /* Takes fd, a tar from its beginning. */

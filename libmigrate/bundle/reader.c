@@ -187,6 +187,24 @@ static int finish(struct mig_bundle_reader *reader, struct mig_error *err)
     return result;
 }
 
+/* What is no part: the index ends the bundle, all else may not be there. */
+static int read_other(struct mig_bundle_reader *reader, const char *name, struct mig_error *err)
+{
+    switch (bundle_file_of(name)) {
+    case BUNDLE_FILE_INDEX:
+        return finish(reader, err);
+    case BUNDLE_FILE_HEADER:
+        return mig_fail(err, MIG_E_CORRUPT, "a second '" BUNDLE_HEADER_NAME "'");
+    case BUNDLE_FILE_PART:
+    case BUNDLE_FILE_OTHER:
+        break;
+    }
+    mig_fail(err, MIG_E_CORRUPT,
+             "no '" BUNDLE_INDEX_NAME "': it was never finished, or is cut off");
+    mig_hint(err, "run the tool that wrote it again");
+    return MIG_E_CORRUPT;
+}
+
 /* Gives NULL after the index. */
 static int next_part(struct mig_bundle_reader *reader, struct mig_part **ret_part,
                      struct mig_error *err)
@@ -196,21 +214,10 @@ static int next_part(struct mig_bundle_reader *reader, struct mig_part **ret_par
 
     if (result != MIG_OK)
         return result;
-    switch (bundle_file_of(name)) {
-    case BUNDLE_FILE_PART:
+    if (bundle_file_of(name) == BUNDLE_FILE_PART)
         return read_part(reader, name, ret_part, err);
-    case BUNDLE_FILE_INDEX:
-        *ret_part = NULL;
-        return finish(reader, err);
-    case BUNDLE_FILE_HEADER:
-        return mig_fail(err, MIG_E_CORRUPT, "a second '" BUNDLE_HEADER_NAME "'");
-    case BUNDLE_FILE_OTHER:
-        break;
-    }
-    mig_fail(err, MIG_E_CORRUPT,
-             "no '" BUNDLE_INDEX_NAME "': it was never finished, or is cut off");
-    mig_hint(err, "run the tool that wrote it again");
-    return MIG_E_CORRUPT;
+    *ret_part = NULL;
+    return read_other(reader, name, err);
 }
 
 /* ---- opening ------------------------------------------------------------------------------ */
@@ -242,23 +249,68 @@ static int open_stream(struct mig_bundle_reader *reader, bool trust_later, struc
 
     if (fd < 0)
         return mig_fail(err, MIG_E_IO, "cannot open standard input: %s", strerror(errno));
-    reader->input = trust_later ? &bundle_input_stream : &bundle_input_file;
+    reader->input = trust_later ? &bundle_input_stream : &bundle_input_spooled;
     return trust_later ? bundle_open_tar(fd, &reader->state, err)
                        : bundle_open_spooled(fd, &reader->state, err);
+}
+
+static int retell(const struct mig_error *failure, struct mig_error *err)
+{
+    if (err && failure->code != MIG_OK)
+        *err = *failure;
+    return failure->code;
+}
+
+/* The parts of a batch, in their order. */
+static int verify_parts(struct mig_bundle_reader *reader, struct bundle_batch *batch,
+                        struct mig_error *err)
+{
+    const struct bundle_lane *lanes = NULL;
+    size_t count = 0;
+    int result = bundle_batch_decode(batch, &lanes, &count, err);
+
+    for (size_t i = 0; i < count && result == MIG_OK; i++) {
+        result = retell(&lanes[i].failure, err);
+        if (result == MIG_OK)
+            result = settle_entry(reader, &lanes[i].entry, err);
+        reader->parts++;
+    }
+    return result;
+}
+
+/* Also when a file can't be read, the parts before it are judged first: the same bundle is always
+ * refused for the same reason. */
+static int verify_all(struct mig_bundle_reader *reader, struct bundle_batch *batch,
+                      struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    while (result == MIG_OK && reader->progress == READING) {
+        struct mig_error unread = MIG_ERROR_INIT;
+        char name[BUNDLE_NAME_SIZE] = "";
+        const bool is_part =
+            next_file(reader, name, &unread) == MIG_OK && bundle_file_of(name) == BUNDLE_FILE_PART;
+
+        if (is_part)
+            bundle_batch_take(batch, name, &reader->codec.file);
+        if (!is_part || bundle_batch_is_full(batch))
+            result = verify_parts(reader, batch, err);
+        if (result == MIG_OK)
+            result = retell(&unread, err);
+        if (result == MIG_OK && !is_part)
+            result = read_other(reader, name, err);
+    }
+    return result;
 }
 
 static int verify(struct mig_bundle_reader *reader, mig_bundle_judge_fn *judge,
                   struct mig_error *err)
 {
-    int result = MIG_OK;
+    mig_cleanup(bundle_batch_free) struct bundle_batch *batch = NULL;
+    int result = bundle_batch_open(reader->input->side_by_side, &reader->facts, judge, &batch, err);
 
-    while (result == MIG_OK && reader->progress == READING) {
-        mig_cleanup(mig_part_free) struct mig_part *part = NULL;
-
-        result = next_part(reader, &part, err);
-        if (result == MIG_OK && part && judge)
-            result = judge(&reader->facts, part, err);
-    }
+    if (result == MIG_OK)
+        result = verify_all(reader, batch, err);
     if (result == MIG_OK)
         result = reader->input->rewind(reader->state, err);
     if (result != MIG_OK)

@@ -179,3 +179,24 @@ Test(damage, in_a_stream_is_found_while_it_still_comes_in, .timeout = 20)
     close(ends[1]);
     mig_buffer_release(&tar);
 }
+
+/* Parts are decoded side by side, and the later one may be done first. */
+Test(damage, of_several_parts_is_told_of_the_first)
+{
+    for (int trial = 0; trial < 20; trial++) {
+        struct mig_error err = MIG_ERROR_INIT;
+        struct mig_buffer tar;
+        size_t part;
+
+        cr_assert_eq(system("rm -f x.tar"), 0);
+        cr_assert_eq(sample_write("x.tar", MIG_STAGE_ENVELOPES, NULL), MIG_OK);
+        tar = sample_file("x.tar");
+        part = end_of_entry(&tar, 0);
+        for (int i = 0; i < 4; i++, part = end_of_entry(&tar, part))
+            tar.data[part + 512 + 12] ^= 0x40;
+        sample_put_file("x.tar", mig_buffer_bytes(&tar));
+        cr_assert_eq(sample_read("x.tar", false, MIG_STAGE_ENVELOPES, &err), MIG_E_CORRUPT);
+        cr_assert_not_null(strstr(err.message, "'parts/000001-"), "%s", err.message);
+        mig_buffer_release(&tar);
+    }
+}
