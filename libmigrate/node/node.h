@@ -136,8 +136,7 @@ struct mig_booked_part {
 int mig_node_parts(struct mig_node *node, const char *run, struct mig_booked_part **ret_parts,
                    size_t *ret_count, struct mig_error *err);
 
-/* Where a table's settled parts of a run end, of those behind after_id, rising. Free with free().
- */
+/* Where a table's settled parts of a run end, if behind after_id, rising. Free with free(). */
 int mig_node_part_ends(struct mig_node *node, const char *run, enum mig_table table,
                        int64_t after_id, int64_t **ret_ends, size_t *ret_count,
                        struct mig_error *err);

@@ -95,6 +95,11 @@ enum mig_kind node_kind_of(enum mig_table table);
 /* Where a part's row with this id is, or row_count. */
 size_t node_row_of(const struct mig_part *part, int64_t id);
 
+/* read.c: whether statements may sort. A page of ids in order is there to be read off the leaves'
+ * indexes; the planner, with statistics or without, would rather sort all that is left, each time.
+ */
+int node_may_sort(struct mig_node *node, bool may, struct mig_error *err);
+
 /* A number as a parameter of a statement. */
 const char *node_number(int64_t number, char text[NODE_NUMBER_SIZE]);
 

@@ -20,6 +20,11 @@ int mig_node_read_begin(struct mig_node *node, uint32_t originator, int64_t firs
     return mig_stop_check(node->stop, err);
 }
 
+int node_may_sort(struct mig_node *node, bool may, struct mig_error *err)
+{
+    return mig_pg_exec(node->pg, may ? "RESET enable_sort" : "SET enable_sort = off", err);
+}
+
 static int begin_copy(struct mig_node *node, struct mig_error *err)
 {
     const struct node_reading *reading = &node->reading;
@@ -37,7 +42,8 @@ static int begin_copy(struct mig_node *node, struct mig_error *err)
              " TO STDOUT (FORMAT binary)",
              reading->originator, reading->next_id, reading->last_id, COPY_ROWS,
              reading->originator);
-    result = mig_pg_copy_out(node->pg, sql, err);
+    if ((result = node_may_sort(node, false, err)) == MIG_OK)
+        result = mig_pg_copy_out(node->pg, sql, err);
     node->reading.copying = result == MIG_OK;
     node->reading.copied = 0;
     return result;
@@ -88,7 +94,7 @@ static int end_copy(struct mig_node *node, uint64_t sent, struct mig_error *err)
                         node->entry->name, node->reading.copied, sent);
     if (sent < COPY_ROWS || node->reading.next_id > node->reading.last_id)
         node->reading.ended = true;
-    return MIG_OK;
+    return node_may_sort(node, true, err);
 }
 
 int mig_node_read(struct mig_node *node, bool *ret_more, struct mig_node_row *ret_row,

@@ -90,7 +90,11 @@ static int end_of_page(struct mig_node *node, const char *originator, const char
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     char limit[NODE_NUMBER_SIZE];
-    int result = mig_pg_query(
+    int result;
+
+    if ((result = node_may_sort(node, false, err)) != MIG_OK)
+        return result;
+    result = mig_pg_query(
         node->pg,
         "SELECT max(id), count(*) FROM (SELECT originator_sequence_id AS id"
         " FROM gateway_envelopes_blob WHERE originator_node_id = $1::int"
@@ -98,7 +102,8 @@ static int end_of_page(struct mig_node *node, const char *originator, const char
         " ORDER BY originator_sequence_id LIMIT $3::int) page",
         (const char *const[]){originator, first, node_number(MIG_LONE_BLOBS_MAX, limit)}, 3,
         &answer, err);
-
+    if (result == MIG_OK)
+        result = node_may_sort(node, true, err);
     if (result == MIG_OK)
         *ret_last_id = mig_pg_int64(&answer, 0, 1) == MIG_LONE_BLOBS_MAX
                            ? mig_pg_int64(&answer, 0, 0)
