@@ -57,10 +57,13 @@ int mig_node_find_run(struct mig_node *node, const char *run, bool *ret_found,
 int mig_node_last_run(struct mig_node *node, bool *ret_found, struct mig_run *ret_run,
                       struct mig_error *err);
 
-/* All runs of the manifest's network that this node knows, in the order that they were begun. */
+/* All runs of the manifest's network that this node knows, in the order that they were begun. What
+ * the books have of a run may be unreadable: it is left out when one that was begun later has
+ * finished, and unreadable tells of it; its code is MIG_OK when there is none such. */
 struct mig_runs {
     struct mig_run *items;
     size_t count;
+    struct mig_error unreadable;
 };
 void mig_runs_release(struct mig_runs *runs);
 int mig_node_runs(struct mig_node *node, struct mig_runs *ret_runs, struct mig_error *err);

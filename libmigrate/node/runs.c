@@ -129,7 +129,8 @@ void mig_runs_release(struct mig_runs *runs)
 int mig_node_runs(struct mig_node *node, struct mig_runs *ret_runs, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    mig_cleanup(mig_runs_release) struct mig_runs runs = {0};
+    mig_cleanup(mig_runs_release) struct mig_runs runs = {.unreadable = MIG_ERROR_INIT};
+    bool superseded = true;
     int result = MIG_OK;
 
     if (node->has_books)
@@ -142,9 +143,18 @@ int mig_node_runs(struct mig_node *node, struct mig_runs *ret_runs, struct mig_e
     runs.items = calloc((size_t) answer.rows + 1, sizeof *runs.items);
     if (!runs.items)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
-    for (int row = 0; row < answer.rows; row++)
-        if ((result = take_run(node, &answer, row, &runs.items[runs.count++], err)) != MIG_OK)
-            return result;
+    for (int row = 0; row < answer.rows; row++) {
+        struct mig_run *run = &runs.items[runs.count];
+        const bool readable = take_run(node, &answer, row, run, &runs.unreadable) == MIG_OK;
+
+        runs.count += readable;
+        superseded = readable && (superseded || run->finished);
+    }
+    if (!superseded) {
+        if (err)
+            *err = runs.unreadable;
+        return runs.unreadable.code;
+    }
     *ret_runs = runs;
     runs = (struct mig_runs){0};
     return MIG_OK;

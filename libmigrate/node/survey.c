@@ -13,7 +13,10 @@ int mig_node_reach(struct mig_node *node, enum mig_table table, struct mig_reach
         return result;
     if (node->has_books)
         result = mig_pg_query(node->pg,
-                              "SELECT (SELECT max((bounds->>$1)::bigint) FROM xmtp_migrate.runs),"
+                              "SELECT (SELECT max(greatest(least((bounds->>$1)::numeric,"
+                              " 9223372036854775807), -9223372036854775808))::bigint"
+                              " FROM xmtp_migrate.runs WHERE bounds->>$1 ~"
+                              " '^-?[0-9]{1,19}$'),"
                               " (SELECT min(first_id) FROM xmtp_migrate.parts"
                               " WHERE source_table = $1 AND NOT settled),"
                               " (SELECT last_migrated_id FROM migration_tracker"

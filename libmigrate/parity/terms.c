@@ -124,6 +124,8 @@ static int take_node(struct parity_terms *terms, const struct mig_runs *runs, co
     struct mig_run run;
     int result;
 
+    if (runs->unreadable.code != MIG_OK)
+        mig_log(hooks, MIG_LOG_WARN, "%s: left out of the judgement", runs->unreadable.message);
     if (!parity_choose_run(runs, terms->now_ns, &run)) {
         mig_log(hooks, MIG_LOG_INFO, "node '%s' knows no run of network '%s'", name,
                 terms->manifest->network);

@@ -170,6 +170,21 @@ def test_an_instant_that_was_mistyped_once_takes_nothing_out_of_the_judgement(wo
     assert named(world.check(status=3)) == missing
 
 
+@pytest.mark.parametrize("bounds", ["null", "[1]", '{"group_messages": "x"}'])
+def test_a_run_that_cannot_be_read_is_left_out_once_a_later_one_has_finished(world, bounds):
+    add_message(world.v3, "of the first run")
+    world.move()
+    books(world, f"UPDATE {RUNS} SET bounds = '{bounds}'")
+    ran = world.tool("xmtp-parity", "check", "--manifest", world.manifest, status=1)
+    assert "its bounds can't be read" in ran.err and "--new-run" in ran.err
+    lost = add_message(world.v3, "of the second")
+    world.tool("xmtp-migrate", "run", "--manifest", world.manifest, "--new-run")
+    ran = world.tool("xmtp-parity", "check", "--manifest", world.manifest)
+    assert "its bounds can't be read: left out" in ran.err
+    psql(world.nodes["beta"], f"DELETE FROM {META} WHERE {row(10, lost)}")
+    assert named(world.check(status=3)) == {("beta", "group_messages", lost, "missing")}
+
+
 def test_a_run_under_way_adds_nothing_to_the_judgement(world):
     """Of its rows some are on one node, some on none, and all is well with the run before it."""
     kept = add_message(world.v3, "of the first run")
