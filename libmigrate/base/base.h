@@ -64,6 +64,15 @@ int mig_hint(struct mig_error *err, const char *format, ...) __attribute__((form
 int mig_error_within(struct mig_error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Failures that are told all at once. Start from zero; release with mig_errors_release(). */
+struct mig_errors {
+    struct mig_error *items;
+    size_t count;
+};
+/* Keeps a copy of one. Errors: MIG_E_NOMEM. */
+int mig_errors_add(struct mig_errors *errors, const struct mig_error *one, struct mig_error *err);
+void mig_errors_release(struct mig_errors *errors);
+
 /* ---- cleanup ------------------------------------------------------------------------------ */
 
 /* Runs function(&variable) when the variable's scope ends, whichever way. */

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct mig_code_info codes[] = {
@@ -97,4 +98,21 @@ int mig_error_within(struct mig_error *err, const char *format, ...)
         (int) sizeof err->message)
         trim_partial_character(err->message, sizeof err->message);
     return err->code;
+}
+
+int mig_errors_add(struct mig_errors *errors, const struct mig_error *one, struct mig_error *err)
+{
+    struct mig_error *items = reallocarray(errors->items, errors->count + 1, sizeof *items);
+
+    if (!items)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    errors->items = items;
+    items[errors->count++] = *one;
+    return MIG_OK;
+}
+
+void mig_errors_release(struct mig_errors *errors)
+{
+    free(errors->items);
+    *errors = (struct mig_errors){0};
 }

@@ -41,9 +41,11 @@ static int say_who(struct mig_node *node, struct mig_error *err)
     return mig_pg_exec(node->pg, sql, err);
 }
 
-int mig_node_open(const struct mig_manifest *manifest, size_t index, enum mig_node_access access,
-                  const struct mig_hooks *hooks, const struct mig_stop *stop,
-                  struct mig_node **ret_node, struct mig_error *err)
+/* Connected, and nothing looked at yet. */
+static int connect_node(const struct mig_manifest *manifest, size_t index,
+                        enum mig_node_access access, const struct mig_hooks *hooks,
+                        const struct mig_stop *stop, struct mig_node **ret_node,
+                        struct mig_error *err)
 {
     mig_cleanup(mig_node_close) struct mig_node *node = calloc(1, sizeof *node);
     mig_cleanup(mig_secret_release) struct mig_secret dsn = {0};
@@ -69,12 +71,52 @@ int mig_node_open(const struct mig_manifest *manifest, size_t index, enum mig_no
     snprintf(what, sizeof what, "nodes[%zu].dsn", index);
     if ((result = mig_reference_resolve(&node->entry->dsn, what, hooks, &dsn, err)) != MIG_OK ||
         (result = mig_pg_open(dsn.text, &options, &node->pg, err)) != MIG_OK ||
-        (result = say_who(node, err)) != MIG_OK ||
-        (result = node_check(node, writes, err)) != MIG_OK ||
+        (result = say_who(node, err)) != MIG_OK)
+        return result;
+    *ret_node = mig_take(node);
+    return MIG_OK;
+}
+
+int mig_node_open(const struct mig_manifest *manifest, size_t index, enum mig_node_access access,
+                  const struct mig_hooks *hooks, const struct mig_stop *stop,
+                  struct mig_node **ret_node, struct mig_error *err)
+{
+    mig_cleanup(mig_node_close) struct mig_node *node = NULL;
+    int result = connect_node(manifest, index, access, hooks, stop, &node, err);
+
+    if (result != MIG_OK || (result = node_check(node, access == MIG_NODE_WRITE, err)) != MIG_OK ||
         (result = node_find_books(node, err)) != MIG_OK)
         return result;
     *ret_node = mig_take(node);
     return MIG_OK;
+}
+
+int mig_node_examine(const struct mig_manifest *manifest, size_t index,
+                     const struct mig_hooks *hooks, const struct mig_stop *stop,
+                     struct mig_errors *refusals, struct mig_node **ret_node, struct mig_error *err)
+{
+    mig_cleanup(mig_node_close) struct mig_node *node = NULL;
+    struct mig_error one = MIG_ERROR_INIT;
+    bool usable = false;
+    int result = connect_node(manifest, index, MIG_NODE_READ, hooks, stop, &node, &one);
+
+    *ret_node = NULL;
+    if (result == MIG_OK)
+        result = node_check_all(node, refusals, &usable, &one);
+    if (result == MIG_OK && usable)
+        result = node_find_books(node, &one);
+    if (result == MIG_OK && usable)
+        result = node_check_rights(node, refusals, &one);
+    if (result == MIG_OK && usable)
+        result = node_check_unclaimed(node, &one);
+    if (node && usable && (result == MIG_OK || mig_pg_alive(node->pg)))
+        *ret_node = mig_take(node);
+    if (result == MIG_OK || result == MIG_E_CANCELLED || result == MIG_E_NOMEM) {
+        if (err && result != MIG_OK)
+            *err = one;
+        return result;
+    }
+    return mig_errors_add(refusals, &one, err);
 }
 
 void mig_node_close(struct mig_node **node)
@@ -92,27 +134,38 @@ const char *mig_node_name(const struct mig_node *node)
     return node->entry->name;
 }
 
-static int refuse_second(struct mig_node *node, struct mig_error *err)
+/* Who has the lock, if anybody has. */
+static int ask_who(struct mig_node *node, struct mig_pg_result *answer, struct mig_error *err)
 {
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     char high[NODE_NUMBER_SIZE], low[NODE_NUMBER_SIZE];
     const char *const params[] = {node_number(LOCK_KEY >> 32, high),
                                   node_number(LOCK_KEY & UINT32_MAX, low)};
-    int result = mig_pg_query(
+
+    return mig_pg_query(
         node->pg,
         "SELECT coalesce(a.application_name, 'somebody'), coalesce(to_char(a.backend_start AT TIME "
         "ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), 'an unknown time') FROM pg_locks l LEFT "
         "JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted AND "
         "l.classid = $1::bigint::oid AND l.objid = $2::bigint::oid AND l.database = (SELECT oid "
         "FROM pg_database WHERE datname = current_database())",
-        params, 2, &answer, err);
+        params, 2, answer, err);
+}
 
-    if (result != MIG_OK)
-        return result;
+static int refuse_second(struct mig_node *node, const struct mig_pg_result *answer,
+                         struct mig_error *err)
+{
     mig_fail(err, MIG_E_TEMPORARY, "node '%s': another run is at work here: %s, since %s",
-             node->entry->name, answer.rows ? mig_pg_text(&answer, 0, 0) : "somebody",
-             answer.rows ? mig_pg_text(&answer, 0, 1) : "just now");
+             node->entry->name, answer->rows ? mig_pg_text(answer, 0, 0) : "somebody",
+             answer->rows ? mig_pg_text(answer, 0, 1) : "just now");
     return mig_hint(err, "wait until it has ended, or stop it, then run this again");
+}
+
+int node_check_unclaimed(struct mig_node *node, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result = ask_who(node, &answer, err);
+
+    return result == MIG_OK && answer.rows > 0 ? refuse_second(node, &answer, err) : result;
 }
 
 /* A session lock: it ends with the connection, so a crashed run leaves nothing behind. Our schema
@@ -129,8 +182,11 @@ int mig_node_claim(struct mig_node *node, struct mig_error *err)
     result = mig_pg_query(node->pg, "SELECT pg_try_advisory_lock($1)", params, 1, &answer, err);
     if (result != MIG_OK)
         return result;
-    if (!mig_pg_bool(&answer, 0, 0))
-        return refuse_second(node, err);
+    if (!mig_pg_bool(&answer, 0, 0)) {
+        mig_pg_result_release(&answer);
+        result = ask_who(node, &answer, err);
+        return result == MIG_OK ? refuse_second(node, &answer, err) : result;
+    }
     node->locked = true;
     return node_make_books(node, err);
 }

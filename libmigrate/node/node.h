@@ -35,6 +35,41 @@ int mig_node_open(const struct mig_manifest *manifest, size_t index, enum mig_no
 void mig_node_close(struct mig_node **node);
 const char *mig_node_name(const struct mig_node *node);
 
+/*
+ * Connects for reading and finds all that would keep a run from writing to the node, whatever it
+ * is, told in refusals. *ret_node is NULL when there is nobody to be asked more.
+ * Errors: MIG_E_CANCELLED, MIG_E_NOMEM.
+ */
+int mig_node_examine(const struct mig_manifest *manifest, size_t index,
+                     const struct mig_hooks *hooks, const struct mig_stop *stop,
+                     struct mig_errors *refusals, struct mig_node **ret_node,
+                     struct mig_error *err);
+
+/* Of the bands of originator that start at these ids, how many hold rows. */
+int mig_node_filled_bands(struct mig_node *node, uint32_t originator, const int64_t *starts,
+                          size_t count, size_t *ret_filled, struct mig_error *err);
+
+/* Settings of the server that make loading slow or its result unsafe. */
+struct mig_setting {
+    char name[64], value[128], better[128], why[128];
+};
+struct mig_settings {
+    struct mig_setting items[16];
+    size_t count;
+};
+int mig_node_settings(struct mig_node *node, struct mig_settings *ret_settings,
+                      struct mig_error *err);
+
+/* What a byte loaded costs the server, and the room that it has; -1 where that can't be known: the
+ * server is on another machine, or the role may not see where its data lies. */
+struct mig_node_room {
+    bool wal_minimal;       /* what a transaction makes and fills needs no WAL */
+    bool wal_full_pages;    /* pages are logged whole after each checkpoint */
+    int64_t free_bytes;     /* where the tables lie */
+    int64_t wal_free_bytes; /* where the WAL lies */
+};
+int mig_node_room(struct mig_node *node, struct mig_node_room *ret_room, struct mig_error *err);
+
 /* Takes the lock against a second run, for as long as the node is open; twice is once.
  * Errors: MIG_E_TEMPORARY, naming who has it. */
 int mig_node_claim(struct mig_node *node, struct mig_error *err);

@@ -43,8 +43,17 @@ struct mig_node {
 
 /* schema.c: who and what this database is, and our own schema in it. */
 int node_check(struct mig_node *node, bool for_writing, struct mig_error *err);
+/* The same for writing, with all refusals at once. *ret_usable: it can be asked more. */
+int node_check_all(struct mig_node *node, struct mig_errors *refusals, bool *ret_usable,
+                   struct mig_error *err);
 int node_find_books(struct mig_node *node, struct mig_error *err);
 int node_make_books(struct mig_node *node, struct mig_error *err);
+
+/* examine.c: adds what the role may not do. */
+int node_check_rights(struct mig_node *node, struct mig_errors *refusals, struct mig_error *err);
+
+/* node.c: MIG_E_TEMPORARY when another run is at work here. */
+int node_check_unclaimed(struct mig_node *node, struct mig_error *err);
 
 /* bands.c: makes the leaves that ids in [first, last] of originator need, each band that one of
  * part's envelopes lies in. Own transactions, exclusive lock. */

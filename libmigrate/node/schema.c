@@ -133,9 +133,10 @@ static int check_identity(struct mig_node *node, struct mig_error *err)
 static int check_writable(struct mig_node *node, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    int result = mig_pg_query(
-        node->pg, "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'",
-        NULL, 0, &answer, err);
+    int result = mig_pg_query(node->pg,
+                              "SELECT pg_is_in_recovery(), reset_val = 'on' FROM pg_settings"
+                              " WHERE name = 'default_transaction_read_only'",
+                              NULL, 0, &answer, err);
 
     if (result != MIG_OK || (!mig_pg_bool(&answer, 0, 0) && !mig_pg_bool(&answer, 0, 1)))
         return result;
@@ -143,6 +144,45 @@ static int check_writable(struct mig_node *node, struct mig_error *err)
              mig_pg_place(node->pg),
              mig_pg_bool(&answer, 0, 0) ? "a standby" : "read-only for this role");
     return mig_hint(err, "name the primary, and a role as in schemas/sql/node_role.sql");
+}
+
+/* Collects a refusal; whatever else is wrong is wrong with the asking. */
+static int collect(int result, const struct mig_error *one, struct mig_errors *refusals,
+                   struct mig_error *err)
+{
+    if (result == MIG_OK)
+        return MIG_OK;
+    if (result == MIG_E_REFUSED)
+        return mig_errors_add(refusals, one, err);
+    if (err)
+        *err = *one;
+    return result;
+}
+
+/* What a level lacks is no news where the level is another. */
+int node_check_all(struct mig_node *node, struct mig_errors *refusals, bool *ret_usable,
+                   struct mig_error *err)
+{
+    static int (*const lasting[])(struct mig_node *, struct mig_error *) = {
+        check_server, check_level, check_structure};
+    static int (*const others[])(struct mig_node *, struct mig_error *) = {check_identity,
+                                                                           check_writable};
+    const size_t before = refusals->count;
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < mig_count_of(lasting) && result == MIG_OK && refusals->count == before;
+         i++) {
+        struct mig_error one = MIG_ERROR_INIT;
+
+        result = collect(lasting[i](node, &one), &one, refusals, err);
+    }
+    *ret_usable = refusals->count == before;
+    for (size_t i = 0; i < mig_count_of(others) && result == MIG_OK; i++) {
+        struct mig_error one = MIG_ERROR_INIT;
+
+        result = collect(others[i](node, &one), &one, refusals, err);
+    }
+    return result;
 }
 
 int node_check(struct mig_node *node, bool for_writing, struct mig_error *err)

@@ -106,13 +106,12 @@ static int64_t pick_instant(const struct mig_manifest *manifest,
     return mig_time_now_ns();
 }
 
-int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
-                        const struct pipeline_keys *keys, struct mig_source *source,
-                        struct mig_nodes *nodes, const struct mig_hooks *hooks,
-                        struct mig_run *ret_run, struct mig_error *err)
+int pipeline_find_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
+                      const struct pipeline_keys *keys, struct mig_nodes *nodes,
+                      const struct mig_hooks *hooks, struct pipeline_found *ret_found,
+                      struct mig_error *err)
 {
     struct known known = {0};
-    struct mig_run run = {0};
     int result = MIG_OK;
 
     for (size_t i = 0; i < nodes->count && result == MIG_OK; i++)
@@ -120,14 +119,34 @@ int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_ru
             result = look_at_node(nodes->items[i], &known, i, options->new_run ? NULL : err);
     if (result != MIG_OK && !options->new_run)
         return result;
-    if (known.any && !known.complete && !options->new_run) {
-        run = known.run;
-        result = take_up(manifest, options, keys, &run, hooks, err);
-    } else if ((result = pipeline_facts(manifest, pick_instant(manifest, options, &known), keys,
-                                        hooks, &run.facts, err)) == MIG_OK) {
-        result = settle_all(source, &run, err);
+    *ret_found = (struct pipeline_found){
+        .unfinished = known.any && !known.complete && !options->new_run,
+        .as_of_ns = pick_instant(manifest, options, &known),
+        .run = known.run,
+    };
+    if (!ret_found->unfinished)
+        return MIG_OK;
+    ret_found->as_of_ns = known.run.facts.as_of_ns;
+    return take_up(manifest, options, keys, &known.run, hooks, err);
+}
+
+int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
+                        const struct pipeline_keys *keys, struct mig_source *source,
+                        struct mig_nodes *nodes, const struct mig_hooks *hooks,
+                        struct mig_run *ret_run, struct mig_error *err)
+{
+    struct pipeline_found found;
+    int result = pipeline_find_run(manifest, options, keys, nodes, hooks, &found, err);
+
+    if (result != MIG_OK)
+        return result;
+    if (!found.unfinished) {
+        found.run = (struct mig_run){0};
+        if ((result = pipeline_facts(manifest, found.as_of_ns, keys, hooks, &found.run.facts,
+                                     err)) != MIG_OK ||
+            (result = settle_all(source, &found.run, err)) != MIG_OK)
+            return result;
     }
-    if (result == MIG_OK)
-        *ret_run = run;
-    return result;
+    *ret_run = found.run;
+    return MIG_OK;
 }

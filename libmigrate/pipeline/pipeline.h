@@ -132,6 +132,64 @@ int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_o
                      const struct mig_hooks *hooks, const struct mig_stop *stop,
                      struct mig_account **ret_account, struct mig_error *err);
 
+/* ---- what a run would take ----------------------------------------------------------------- */
+
+/* Stands for a number that can't be known. */
+#define MIG_PLAN_UNKNOWN INT64_C(-1)
+
+struct mig_plan_options {
+    struct mig_run_options run;
+    bool exact;             /* read every row instead of asking for estimates */
+    unsigned probe_seconds; /* how long signing is tried; 0: not */
+};
+
+struct mig_plan_table {
+    int64_t rows, bytes, parts; /* bytes: of the rows as they are read */
+    int64_t disk_bytes;         /* what it takes at the source */
+    size_t bands;               /* that its rows lie in; 0 for a table whose rows go to the chain */
+};
+struct mig_plan_kind {
+    int64_t rows, expired;
+    int64_t rejected; /* only known when exact */
+    int64_t to_go;    /* to nodes, or to the chain */
+};
+struct mig_plan_node {
+    char *name;
+    bool known;           /* false: it could not be asked */
+    size_t empty, filled; /* bands of the run: seeded in bulk, or staged beside what is there */
+    int64_t disk_bytes, wal_bytes;
+    int64_t free_bytes, wal_free_bytes;
+    struct mig_settings settings;
+};
+struct mig_plan {
+    char *network;
+    int64_t as_of_ns;
+    bool exact, at_most; /* at_most: what has expired is not known, and counts as to go */
+    char takes_up[33];   /* the unfinished run, or "" */
+    bool source_known;   /* false: tables and kinds say nothing */
+    struct mig_plan_table tables[MIG_TABLE_COUNT];
+    struct mig_plan_kind kinds[MIG_KIND_COUNT];
+    unsigned threads;
+    int64_t rows_per_second, seconds; /* of signing; seconds: of the whole at that speed */
+    struct mig_plan_node *nodes;
+    size_t node_count;
+    struct mig_errors refusals; /* in the order in which a run would meet them */
+};
+
+/*
+ * What a run would take and what would refuse it, all at once. Writes nothing anywhere; every
+ * session is read-only. Errors: MIG_E_NOMEM, MIG_E_CANCELLED; whatever else goes wrong is a refusal
+ * of the plan. Free with mig_plan_free().
+ */
+int mig_pipeline_plan(const struct mig_manifest *manifest, const struct mig_plan_options *options,
+                      const struct mig_hooks *hooks, const struct mig_stop *stop,
+                      struct mig_plan **ret_plan, struct mig_error *err);
+void mig_plan_free(struct mig_plan **plan);
+/* The document "xmtp-migrate/plan/1"; a json-c object that the caller puts. NULL: no memory. */
+struct json_object *mig_plan_to_json(const struct mig_plan *plan);
+/* MIG_OK when it would run, else what a run would end with. */
+int mig_plan_outcome(const struct mig_plan *plan, struct mig_error *err);
+
 /* ---- stage by stage ----------------------------------------------------------------------- */
 
 /* What a stage did, for a person. */

@@ -289,9 +289,8 @@ static int finish(struct run_job *job, struct mig_account **ret_account, struct 
     return MIG_OK;
 }
 
-/* Known before anything is begun that the chain's part of it can be written. */
-static int check_chain_out(const struct mig_manifest *manifest,
-                           const struct mig_run_options *options, struct mig_error *err)
+int pipeline_check_chain_folder(const struct mig_manifest *manifest,
+                                const struct mig_run_options *options, struct mig_error *err)
 {
     const char *path = options->chain_out ? options->chain_out : manifest->path;
     mig_cleanup(mig_free_text) char *folder = mig_folder_of(path);
@@ -347,7 +346,7 @@ int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_o
     mig_cleanup(run_job_release) struct run_job job = {.manifest = manifest, .hooks = hooks};
     int result;
 
-    if ((result = check_chain_out(manifest, options, err)) != MIG_OK ||
+    if ((result = pipeline_check_chain_folder(manifest, options, err)) != MIG_OK ||
         (result = mig_manifest_signers(manifest, hooks, &job.keys.payer, &job.keys.originator,
                                        err)) != MIG_OK ||
         (result = open_workshop(&job, &options->resources, err)) != MIG_OK ||

@@ -91,6 +91,19 @@ static int read_sequence(struct mig_source *source, const struct sequence *seque
     return result;
 }
 
+int source_check_ids(struct mig_source *source, enum mig_table table, struct mig_error *err)
+{
+    const struct mig_table_info *info = mig_table_info(table);
+    mig_cleanup(sequence_release) struct sequence sequence = {0};
+    int64_t last;
+    int result;
+
+    if ((result = find_sequence(source, info, &sequence, err)) != MIG_OK ||
+        (result = check_sequence(source, info, &sequence, err)) != MIG_OK)
+        return result;
+    return sequence.name ? read_sequence(source, &sequence, &last, err) : MIG_OK;
+}
+
 /* The transactions to wait for, as a list of texts that a later look can be compared with. A row
  * may be written straight into a partition or a child, with no lock on the table that we read; and
  * who draws an id holds ROW EXCLUSIVE on the sequence until the end, wherever the row will go, be

@@ -81,6 +81,26 @@ struct mig_source_gate {
 /* The gate is borrowed while the source is open; NULL takes it away. */
 void mig_source_set_gate(struct mig_source *source, const struct mig_source_gate *gate);
 
+/* What can be known of a table without reading it. */
+struct mig_source_measure {
+    bool analysed;       /* false: rows were counted, and nothing is known of times */
+    uint64_t rows, past; /* past: created at or before the instant asked for */
+    uint64_t disk_bytes; /* with indexes and TOAST */
+    bool has_rows;
+    int64_t lowest, highest; /* ids */
+};
+int mig_source_measure(struct mig_source *source, enum mig_table table, int64_t instant_ns,
+                       struct mig_source_measure *ret_measure, struct mig_error *err);
+
+/* The starts of the bands of MIG_BAND_WIDTH ids that hold rows, rising. Free with free(). */
+int mig_source_bands(struct mig_source *source, enum mig_table table, int64_t **ret_starts,
+                     size_t *ret_count, struct mig_error *err);
+
+/* What would make reading refuse, all of it: rights, row-level security, sequences.
+ * Errors: as pg, for what keeps it from being told. */
+int mig_source_examine(struct mig_source *source, struct mig_errors *refusals,
+                       struct mig_error *err);
+
 /* How large a part may get before the next one begins. */
 struct mig_part_limits {
     size_t rows, bytes;

@@ -3,10 +3,8 @@
 
 struct run_words run_words;
 
-int cmd_run(struct tool *tool, int argc, char **argv, struct mig_error *err)
+struct mig_run_options run_options_of(const struct tool *tool)
 {
-    mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
-    mig_cleanup(mig_account_free) struct mig_account *account = NULL;
     struct mig_run_options options = {
         .has_as_of = tool->has_as_of,
         .as_of_ns = tool->as_of_ns,
@@ -14,12 +12,21 @@ int cmd_run(struct tool *tool, int argc, char **argv, struct mig_error *err)
         .resources = tool->resources,
         .chain_out = run_words.chain_out,
     };
+
+    options.resources.source_connections = run_words.source_connections;
+    options.resources.max_rate = run_words.max_rate;
+    return options;
+}
+
+int cmd_run(struct tool *tool, int argc, char **argv, struct mig_error *err)
+{
+    mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
+    mig_cleanup(mig_account_free) struct mig_account *account = NULL;
+    const struct mig_run_options options = run_options_of(tool);
     int result;
 
     if (argc > 0)
         return mig_fail(err, MIG_E_USAGE, "run takes no argument: '%s'", argv[0]);
-    options.resources.source_connections = run_words.source_connections;
-    options.resources.max_rate = run_words.max_rate;
     if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
         (result = mig_pipeline_run(manifest, &options, &tool->hooks, tool->stop, &account, err)) !=
             MIG_OK)

@@ -3,14 +3,24 @@
 
 #include <ctype.h>
 
-static const struct tool_option run_options[] = {
-    {"chain-out", "P", "where the chain-bound envelopes go (default: beside the manifest)",
-     TOOL_TEXT, &run_words.chain_out},
-    {"source-connections", "N", "tables read at once (default: 2)", TOOL_COUNT,
-     &run_words.source_connections},
-    {"new-run", NULL, "begin a new run even if one is unfinished", TOOL_FLAG, &run_words.new_run},
-    {"max-rate", "N", "rows read from the source a second at most (default: no limit)", TOOL_COUNT,
-     &run_words.max_rate},
+#define HOW_TO_RUN                                                                                 \
+    {"chain-out", "P", "where the chain-bound envelopes go (default: beside the manifest)",        \
+     TOOL_TEXT, &run_words.chain_out},                                                             \
+        {"new-run", NULL, "begin a new run even if one is unfinished", TOOL_FLAG,                  \
+         &run_words.new_run},                                                                      \
+    {                                                                                              \
+        "max-rate", "N", "rows read from the source a second at most (default: no limit)",         \
+            TOOL_COUNT, &run_words.max_rate                                                        \
+    }
+
+static const struct tool_option run_options[] = {HOW_TO_RUN, {.name = NULL}};
+
+static const struct tool_option plan_options[] = {
+    HOW_TO_RUN,
+    {"exact", NULL, "read every row, instead of estimates and samples", TOOL_FLAG,
+     &plan_words.exact},
+    {"probe", "SECONDS", "how long to try how fast this machine signs; 0: not (default: 2)",
+     TOOL_UNSIGNED, &plan_words.probe_seconds},
     {.name = NULL},
 };
 
@@ -74,6 +84,14 @@ static int waive(struct tool *tool, int argc, char **argv, struct mig_error *err
 }
 
 static const struct tool_verb verbs[] = {
+    {
+        .name = "plan",
+        .arguments = "[--exact]",
+        .summary = "What a run would take and what would refuse it; writes nothing anywhere.",
+        .example = "plan --manifest local.json",
+        .options = plan_options,
+        .run = cmd_plan,
+    },
     {
         .name = "run",
         .arguments = "[--as-of T]",

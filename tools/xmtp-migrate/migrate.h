@@ -11,6 +11,14 @@ struct run_words {
     unsigned max_rate;
 };
 extern struct run_words run_words;
+/* What they and the common options ask for. */
+struct mig_run_options run_options_of(const struct tool *tool);
+
+struct plan_words {
+    bool exact;
+    unsigned probe_seconds;
+};
+extern struct plan_words plan_words;
 
 /* Which dead letters a verb is about; kind and id may also be given as arguments. */
 struct rejected_words {
@@ -26,6 +34,7 @@ int rejected_filter(int argc, char **argv, struct mig_letter_filter *filter, str
 struct json_object *rejected_letter_json(const struct mig_dead_letter *letter);
 
 int cmd_run(struct tool *tool, int argc, char **argv, struct mig_error *err);
+int cmd_plan(struct tool *tool, int argc, char **argv, struct mig_error *err);
 int cmd_status(struct tool *tool, int argc, char **argv, struct mig_error *err);
 int cmd_rejected_list(struct tool *tool, int argc, char **argv, struct mig_error *err);
 int cmd_rejected_show(struct tool *tool, int argc, char **argv, struct mig_error *err);
