@@ -207,6 +207,7 @@ void mig_report_progress(const struct mig_hooks *hooks, const struct mig_progres
 /* Somebody's wish to stop, set by a signal handler or a failing thread, looked at by everybody. */
 struct mig_stop {
     atomic_bool requested;
+    const struct mig_stop *also; /* whose wish is one to stop here as well; may be NULL */
 };
 
 /* MIG_OK, or MIG_E_CANCELLED once stop was requested. stop may be NULL. */

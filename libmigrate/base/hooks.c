@@ -25,7 +25,8 @@ void mig_report_progress(const struct mig_hooks *hooks, const struct mig_progres
 
 int mig_stop_check(const struct mig_stop *stop, struct mig_error *err)
 {
-    if (stop && atomic_load_explicit(&stop->requested, memory_order_relaxed))
-        return mig_fail(err, MIG_E_CANCELLED, "stopped on request");
+    for (; stop; stop = stop->also)
+        if (atomic_load_explicit(&stop->requested, memory_order_relaxed))
+            return mig_fail(err, MIG_E_CANCELLED, "stopped on request");
     return MIG_OK;
 }

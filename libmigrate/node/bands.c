@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static int64_t band_start(int64_t id)
+int64_t node_band_start(int64_t id)
 {
     return id / MIG_BAND_WIDTH * MIG_BAND_WIDTH;
 }
@@ -29,7 +29,7 @@ void node_forget_bands(struct mig_node *node)
 }
 
 /* The node's pruner must be able to drop what we make: it has to belong to the tables' owner. */
-static int become_owner(struct mig_node *node, struct mig_error *err)
+int node_become_owner(struct mig_node *node, struct mig_error *err)
 {
     return mig_pg_exec(node->pg,
                        "DO $$ DECLARE owner text; BEGIN"
@@ -50,7 +50,7 @@ static int make_band(struct mig_node *node, uint32_t originator, int64_t start,
              "SELECT ensure_gateway_parts_v3(%" PRIu32 ", %" PRId64 ", %" PRId64 ")", originator,
              start, MIG_BAND_WIDTH);
     if ((result = mig_pg_begin(node->pg, err)) == MIG_OK &&
-        (result = become_owner(node, err)) == MIG_OK &&
+        (result = node_become_owner(node, err)) == MIG_OK &&
         (result = mig_pg_exec(node->pg, "SELECT pg_advisory_xact_lock(5)", err)) == MIG_OK &&
         (result = mig_pg_exec(node->pg, sql, err)) == MIG_OK)
         result = mig_pg_commit(node->pg, err);
@@ -70,15 +70,15 @@ static bool next_band(const struct mig_part *part, size_t *at, int64_t *start)
     for (; *at < part->row_count; (*at)++) {
         const struct mig_envelope *envelope = &part->envelopes[*at];
 
-        if (envelope->route == MIG_ROUTE_NODE && band_start(envelope->sequence_id) != *start) {
-            *start = band_start(envelope->sequence_id);
+        if (envelope->route == MIG_ROUTE_NODE && node_band_start(envelope->sequence_id) != *start) {
+            *start = node_band_start(envelope->sequence_id);
             return true;
         }
     }
     return false;
 }
 
-static uint32_t originator_of(const struct mig_part *part)
+uint32_t node_originator_of(const struct mig_part *part)
 {
     return mig_kind_info(node_kind_of(part->table))->stored_originator;
 }
@@ -90,8 +90,8 @@ int node_make_bands(struct mig_node *node, const struct mig_part *part, struct m
     int result = MIG_OK;
 
     while (result == MIG_OK && next_band(part, &at, &start))
-        if (!is_known(node, originator_of(part), start))
-            result = make_band(node, originator_of(part), start, err);
+        if (!is_known(node, node_originator_of(part), start))
+            result = make_band(node, node_originator_of(part), start, err);
     return result;
 }
 
@@ -143,8 +143,45 @@ int node_bands_there(struct mig_node *node, const struct mig_part *part, bool *r
     int result = MIG_OK;
 
     while (result == MIG_OK && there && next_band(part, &at, &start))
-        result = look_for_band(node, originator_of(part), start, &there, err);
+        result = look_for_band(node, node_originator_of(part), start, &there, err);
     if (result == MIG_OK)
         *ret_there = there;
     return result;
+}
+
+static int look_for_rows(struct mig_node *node, const char *table, uint32_t originator,
+                         int64_t start, bool *ret_has_rows, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char sql[NODE_SQL_SIZE];
+    int result;
+
+    snprintf(sql, sizeof sql,
+             "SELECT EXISTS (SELECT FROM public.%s_o%" PRIu32 "_s%" PRId64 "_%" PRId64 ")", table,
+             originator, start, start + MIG_BAND_WIDTH);
+    result = mig_pg_query(node->pg, sql, NULL, 0, &answer, err);
+    if (result == MIG_OK)
+        *ret_has_rows = mig_pg_bool(&answer, 0, 0);
+    return result;
+}
+
+int node_band_state(struct mig_node *node, uint32_t originator, int64_t start,
+                    enum node_band_state *ret_state, struct mig_error *err)
+{
+    static const char *const tables[] = {"gateway_envelopes_meta", "gateway_envelopes_blob"};
+    enum node_band_state state = NODE_BAND_ABSENT;
+
+    for (size_t i = 0; i < mig_count_of(tables); i++) {
+        bool there, has_rows = false;
+        int result = look_for_leaf(node, tables[i], originator, start, &there, err);
+
+        if (result == MIG_OK && there)
+            result = look_for_rows(node, tables[i], originator, start, &has_rows, err);
+        if (result != MIG_OK)
+            return result;
+        if (there && state != NODE_BAND_HAS_ROWS)
+            state = has_rows ? NODE_BAND_HAS_ROWS : NODE_BAND_EMPTY;
+    }
+    *ret_state = state;
+    return MIG_OK;
 }

@@ -1,6 +1,6 @@
 /*
  * One part, one transaction: envelopes, clock, tracker, dead letters and books are there together
- * or not at all.
+ * or not at all. (On the bulk path, one band: bulk.c.)
  */
 #include "libmigrate/node/node_private.h"
 
@@ -12,10 +12,12 @@
 /* How often a part is begun anew when the node's pruner or another writer was in the way. */
 #define ATTEMPTS 4
 
-/* The last row of a kind that this part brought or rejected. What has expired is left out: a part
- * from a bundle does not have it, and both must come to the same. */
-static bool last_row_of(const struct mig_part *part, enum mig_kind kind, int64_t *ret_id)
+/* What has expired is left out: a part from a bundle does not have it, and both must come to the
+ * same. */
+bool node_last_row_of(const struct mig_part *part, int64_t *ret_id)
 {
+    const enum mig_kind kind = node_kind_of(part->table);
+
     for (size_t i = part->row_count; i > 0; i--) {
         const struct mig_envelope *envelope = &part->envelopes[i - 1];
 
@@ -28,35 +30,33 @@ static bool last_row_of(const struct mig_part *part, enum mig_kind kind, int64_t
 }
 
 /* The Go migrator resumes from here, so it never goes down, and never over what is not settled. */
-static int raise_tracker(struct mig_node *node, const struct mig_part *part, struct mig_error *err)
+int node_raise_tracker(struct mig_node *node, enum mig_table table, int64_t id,
+                       struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    const enum mig_kind kind = node_kind_of(part->table);
     char number[NODE_NUMBER_SIZE];
-    int64_t id;
 
-    if (kind == MIG_KIND_COUNT || !part->settled || !last_row_of(part, kind, &id))
-        return MIG_OK;
-    return mig_pg_query(node->pg,
-                        "INSERT INTO migration_tracker AS t (source_table, last_migrated_id)"
-                        " VALUES ($1, $2) ON CONFLICT (source_table) DO UPDATE SET"
-                        " last_migrated_id = excluded.last_migrated_id, updated_at = now()"
-                        " WHERE t.last_migrated_id < excluded.last_migrated_id",
-                        (const char *const[]){mig_kind_info(kind)->name, node_number(id, number)},
-                        2, &answer, err);
+    return mig_pg_query(
+        node->pg,
+        "INSERT INTO migration_tracker AS t (source_table, last_migrated_id)"
+        " VALUES ($1, $2) ON CONFLICT (source_table) DO UPDATE SET"
+        " last_migrated_id = excluded.last_migrated_id, updated_at = now()"
+        " WHERE t.last_migrated_id < excluded.last_migrated_id",
+        (const char *const[]){mig_kind_info(node_kind_of(table))->name, node_number(id, number)}, 2,
+        &answer, err);
 }
 
-/* What a transaction is to bring: a part of a run, or the one row of a letter tried again. */
-struct load_job {
-    const struct mig_run *run;
-    const struct mig_part *part;
-    const struct mig_part_digests *digests;
-    const struct mig_dead_letter *letter; /* NULL for a part of a run */
-    bool *conflicts;                      /* a flag a row */
-    struct mig_load_result counts;
-};
+static int raise_tracker(struct mig_node *node, const struct mig_part *part, struct mig_error *err)
+{
+    int64_t id;
 
-static int store_rows(struct mig_node *node, struct load_job *job, struct mig_error *err)
+    return node_kind_of(part->table) != MIG_KIND_COUNT && part->settled &&
+                   node_last_row_of(part, &id)
+               ? node_raise_tracker(node, part->table, id, err)
+               : MIG_OK;
+}
+
+static int store_rows(struct mig_node *node, struct node_load_job *job, struct mig_error *err)
 {
     int result;
 
@@ -75,7 +75,7 @@ static int store_rows(struct mig_node *node, struct load_job *job, struct mig_er
 }
 
 /* One transaction. *ret_stored is false when leaves had gone: they are to be made again. */
-static int attempt(struct mig_node *node, struct load_job *job, bool *ret_stored,
+static int attempt(struct mig_node *node, struct node_load_job *job, bool *ret_stored,
                    struct mig_error *err)
 {
     int result;
@@ -100,7 +100,8 @@ static int attempt(struct mig_node *node, struct load_job *job, bool *ret_stored
 }
 
 /* Again when the node's pruner or another writer was in the way, a few times. */
-static int store_in_transaction(struct mig_node *node, struct load_job *job, struct mig_error *err)
+static int store_in_transaction(struct mig_node *node, struct node_load_job *job,
+                                struct mig_error *err)
 {
     bool stored = false;
     int result = node_stage_prepare(node, err);
@@ -132,8 +133,8 @@ int mig_node_load(struct mig_node *node, const struct mig_run *run, const struct
                   struct mig_error *err)
 {
     mig_cleanup(free_flags) bool *conflicts = calloc(part->row_count + 1, sizeof *conflicts);
-    struct load_job job = {run, part, digests, NULL, conflicts, {0}};
-    bool booked = false;
+    struct node_load_job job = {run, part, digests, NULL, conflicts, {0}};
+    bool booked = false, taken = false;
     int result;
 
     if (!conflicts)
@@ -141,7 +142,9 @@ int mig_node_load(struct mig_node *node, const struct mig_run *run, const struct
     if ((result = mig_stop_check(node->stop, err)) != MIG_OK ||
         (result = node_booked(node, run->facts.run, part, &booked, err)) != MIG_OK)
         return result;
-    if (!booked && (result = store_in_transaction(node, &job, err)) != MIG_OK)
+    if (!booked && (result = node_bulk_take(node, &job, &taken, err)) == MIG_OK && !taken)
+        result = store_in_transaction(node, &job, err);
+    if (result != MIG_OK)
         return mig_error_within(err, "%s from %" PRId64 " to %" PRId64,
                                 mig_table_info(part->table)->name, part->first_id, part->last_id);
     *ret_result = job.counts;
@@ -153,7 +156,7 @@ int mig_node_retry(struct mig_node *node, const struct mig_run *run, const struc
                    struct mig_error *err)
 {
     bool conflict = false;
-    struct load_job job = {run, part, NULL, letter, &conflict, {0}};
+    struct node_load_job job = {run, part, NULL, letter, &conflict, {0}};
     int result = mig_node_claim(node, err);
 
     if (result == MIG_OK && (result = store_in_transaction(node, &job, err)) != MIG_OK)

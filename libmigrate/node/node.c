@@ -125,6 +125,7 @@ void mig_node_close(struct mig_node **node)
 
     if (!n)
         return;
+    node_bulk_abandon(n);
     mig_pg_close(&n->pg);
     free(n);
 }

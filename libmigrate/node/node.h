@@ -32,6 +32,7 @@ enum mig_node_access {
 int mig_node_open(const struct mig_manifest *manifest, size_t index, enum mig_node_access access,
                   const struct mig_hooks *hooks, const struct mig_stop *stop,
                   struct mig_node **ret_node, struct mig_error *err);
+/* What was loaded but not flushed is rolled back. */
 void mig_node_close(struct mig_node **node);
 const char *mig_node_name(const struct mig_node *node);
 
@@ -131,19 +132,47 @@ struct mig_part_digests {
     char chain[65]; /* its rows for the chain */
 };
 
+/* How the rows of a band of MIG_BAND_WIDTH ids come into a node. */
+enum mig_way {
+    MIG_WAY_BULK,
+    /* The others are staged and inserted, because: */
+    MIG_WAY_HAS_ROWS, /* the node holds rows of the band */
+    MIG_WAY_FEW_ROWS, /* they are one part: for the caller to find, not for mig_node_way() */
+    MIG_WAY_USAGE,    /* the policy counts usage, row by row */
+    MIG_WAY_NO_RIGHT, /* the role may not set session_replication_role */
+    MIG_WAY_NO_OWNER, /* the role has not the rights of the tables' owner, or that none to ours */
+    MIG_WAY_WAL,      /* with wal_level minimal a commit writes all of it while others wait */
+};
+/* "empty", "has rows" ...: in front of a person. Never NULL. */
+const char *mig_way_text(enum mig_way way);
+
+/* Which way the rows of a table with ids in the band from start on would go now. A table whose rows
+ * all go to the chain has no bands. Errors: as pg; MIG_E_REFUSED for a detached partition. */
+int mig_node_way(struct mig_node *node, enum mig_table table, int64_t start, enum mig_way *ret_way,
+                 struct mig_error *err);
+
 /*
  * Loads a transformed part in one transaction: envelopes, payer, vector clock, tracker, dead
  * letters, usage by policy, and the part's own account. A row whose id the node holds with the same
  * bytes is already there; with other bytes it becomes a dead letter (conflict) and the node's row
  * stays.
  *
+ * The first of several parts of a band that the node has no row of opens the bulk path: this part
+ * and the band's others are then one transaction on a connection of their own, which ends behind
+ * the band's last part. Till then, and until mig_node_flush(), what was taken may still be lost
+ * with an error of a later call; the books and the node are as they were before the band.
+ *
  * A part that this run has already loaded is left alone (*ret_result is all zero); an unsettled one
- * is counted anew. The digests are kept with the part. Errors: as pg; MIG_E_TEMPORARY when
- * partitions keep vanishing under us.
+ * is counted anew. The digests are kept with the part. Parts of a table come in order. Errors: as
+ * pg; MIG_E_TEMPORARY when partitions keep vanishing under us, or somebody else put rows into the
+ * band meanwhile.
  */
 int mig_node_load(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
                   const struct mig_part_digests *digests, struct mig_load_result *ret_result,
                   struct mig_error *err);
+
+/* Waits until all that mig_node_load() took is committed. Errors: as mig_node_load(). */
+int mig_node_flush(struct mig_node *node, struct mig_error *err);
 
 /* ---- the account -------------------------------------------------------------------------- */
 

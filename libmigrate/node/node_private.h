@@ -24,6 +24,15 @@ struct node_reading {
     uint64_t copied;
 };
 
+struct node_bulk;
+
+/* A table's bands on the bulk path: one takes rows while the one before is finished. */
+struct node_bulks {
+    struct node_bulk *filling, *finishing;
+    bool has_slow;      /* rows of the band from slow_start on are not for the bulk path */
+    int64_t slow_start; /* asked for once a band, not once a part */
+};
+
 struct mig_node {
     const struct mig_manifest *manifest;
     const struct mig_manifest_node *entry;
@@ -39,6 +48,9 @@ struct mig_node {
     struct node_band bands[NODE_BANDS_MAX]; /* a ring: what falls out is asked for again */
     size_t band_count;
     struct node_reading reading;
+    struct node_bulks bulks[MIG_TABLE_COUNT];
+    bool has_way; /* way is known: BULK, or why no band of this node goes that way */
+    enum mig_way way;
 };
 
 /* schema.c: who and what this database is, and our own schema in it. */
@@ -62,10 +74,69 @@ int node_make_bands(struct mig_node *node, const struct mig_part *part, struct m
 int node_bands_there(struct mig_node *node, const struct mig_part *part, bool *ret_there,
                      struct mig_error *err);
 void node_forget_bands(struct mig_node *node);
+int64_t node_band_start(int64_t id);
+/* Whose rows a part's are; not for a table whose rows all go to the chain. */
+uint32_t node_originator_of(const struct mig_part *part);
+/* From here to the transaction's end as the owner of the node's tables. */
+int node_become_owner(struct mig_node *node, struct mig_error *err);
+
+/* What the node has of a band. */
+enum node_band_state { NODE_BAND_ABSENT, NODE_BAND_EMPTY, NODE_BAND_HAS_ROWS };
+int node_band_state(struct mig_node *node, uint32_t originator, int64_t start,
+                    enum node_band_state *ret_state, struct mig_error *err);
+
+/* What a transaction is to bring: a part of a run, or the one row of a letter tried again. */
+struct node_load_job {
+    const struct mig_run *run;
+    const struct mig_part *part;
+    const struct mig_part_digests *digests;
+    const struct mig_dead_letter *letter; /* NULL for a part of a run */
+    bool *conflicts;                      /* a flag a row */
+    struct mig_load_result counts;
+};
+
+/* load.c */
+int node_raise_tracker(struct mig_node *node, enum mig_table table, int64_t id,
+                       struct mig_error *err);
+/* The last row of the table's kind for nodes that this part brought or rejected. */
+bool node_last_row_of(const struct mig_part *part, int64_t *ret_id);
+
+/* bulk.c: *ret_taken is false when the part is to be staged; by then every part of its table that
+ * went before it is committed. */
+int node_bulk_take(struct mig_node *node, struct node_load_job *job, bool *ret_taken,
+                   struct mig_error *err);
+/* Rolls back whatever is open. */
+void node_bulk_abandon(struct mig_node *node);
+
+/* bulk_tables.c: a band's two tables in our schema, and what is done with them. Each statement of
+ * the node's own has to wait for us for a moment at most. */
+struct node_bulk_band {
+    uint32_t originator;
+    int64_t start;
+};
+/* Makes them, empty; commits. MIG_E_TEMPORARY when locks were not to be had. */
+int node_bulk_make(struct mig_node *node, const struct node_bulk_band *band, struct mig_error *err);
+/* Begins the transaction that fills that of meta. */
+int node_bulk_begin(struct mig_node *node, const struct node_bulk_band *band,
+                    struct mig_error *err);
+/* Readies the session that fills that of the blobs. */
+int node_bulk_begin_blobs(struct mig_node *node, struct mig_error *err);
+int node_bulk_index(struct mig_node *node, const struct node_bulk_band *band,
+                    struct mig_error *err);
+/* Puts them in the band's place, has more done in the same breath, and commits. */
+typedef int node_bulk_more_fn(void *context, struct mig_error *err);
+int node_bulk_attach(struct mig_node *node, const struct node_bulk_band *band,
+                     node_bulk_more_fn *more, void *context, struct mig_error *err);
+/* Drops what runs that were stopped have left. */
+int node_bulk_clean(struct mig_node *node, struct mig_error *err);
+#define NODE_BULK_META "xmtp_migrate.gateway_envelopes_meta"
+#define NODE_BULK_BLOB "xmtp_migrate.gateway_envelopes_blob"
 
 /* stage.c: envelopes of a part into the node's tables, in the transaction under way. conflicts is
  * an array of part->row_count flags, set for rows that the node holds with other bytes. */
 int node_stage_prepare(struct mig_node *node, struct mig_error *err);
+/* Learns the id of a payer, writing it down where it is new. */
+int node_find_payer(struct mig_node *node, const char *address, struct mig_error *err);
 int node_store_envelopes(struct mig_node *node, const struct mig_part *part, bool *conflicts,
                          struct mig_load_result *result, struct mig_error *err);
 

@@ -225,7 +225,8 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
     const char *what;
     int result;
 
-    if ((result = mig_node_claim(node, err)) != MIG_OK)
+    if ((result = mig_node_claim(node, err)) != MIG_OK ||
+        (result = node_bulk_clean(node, err)) != MIG_OK)
         return result;
     result = mig_pg_query(node->pg, "SELECT " RUN_COLUMNS " FROM xmtp_migrate.runs WHERE run = $1",
                           (const char *const[]){run->facts.run}, 1, &answer, err);

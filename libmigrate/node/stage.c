@@ -224,7 +224,7 @@ static int unstage_held(struct mig_node *node, const struct held *held, struct m
 
 /* ---- rows that it lacks ------------------------------------------------------------------- */
 
-static int find_payer(struct mig_node *node, const char *address, struct mig_error *err)
+int node_find_payer(struct mig_node *node, const char *address, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result made = {0}, answer = {0};
     const char *const params[] = {address};
@@ -361,7 +361,7 @@ int node_store_envelopes(struct mig_node *node, const struct mig_part *part, boo
     if ((result = find_held(node, part, originator, &answer, err)) != MIG_OK ||
         (result = sort_held(node, part, &answer, conflicts, &held, err)) != MIG_OK ||
         (result = raise_clock(node, originator, err)) != MIG_OK ||
-        (result = find_payer(node, node->payer, err)) != MIG_OK ||
+        (result = node_find_payer(node, node->payer, err)) != MIG_OK ||
         (result = complete_halves(node, originator, &held, err)) != MIG_OK ||
         (result = unstage_held(node, &held, err)) != MIG_OK ||
         (result = insert_missing(node, originator, staged - held.all.count, err)) != MIG_OK ||

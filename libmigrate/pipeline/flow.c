@@ -137,23 +137,39 @@ static void say_progress(struct flow *flow, struct lane *lane, const struct mig_
     mig_report_progress(flow->options->hooks, &progress);
 }
 
+static int load_parcel(struct lane *lane, struct parcel *parcel, struct mig_error *err)
+{
+    const struct flow_options *options = lane->flow->options;
+    struct mig_load_result loaded;
+    int result = throttle_node(options->throttle, mig_node_name(lane->node), err);
+
+    if (result == MIG_OK)
+        result =
+            mig_node_load(lane->node, options->run, parcel->part, &parcel->digests, &loaded, err);
+    if (result == MIG_OK)
+        say_progress(lane->flow, lane, parcel->part, &loaded);
+    return result;
+}
+
 static void *load_lane(void *context)
 {
     struct lane *lane = context;
     struct mig_error err = MIG_ERROR_INIT;
-    void *item = NULL;
     int result = MIG_OK;
 
-    /* A queue that was cancelled is an echo of a failure that is known. */
-    while (result == MIG_OK && mig_queue_pop(lane->queue, &item, NULL) == MIG_OK && item) {
-        mig_cleanup(parcel_drop) struct parcel *parcel = mig_take(item);
-        struct mig_load_result loaded;
+    while (result == MIG_OK) {
+        mig_cleanup(parcel_drop) struct parcel *parcel = NULL;
+        void *item;
 
-        if ((result = throttle_node(lane->flow->options->throttle, mig_node_name(lane->node),
-                                    &err)) == MIG_OK &&
-            (result = mig_node_load(lane->node, lane->flow->options->run, parcel->part,
-                                    &parcel->digests, &loaded, &err)) == MIG_OK)
-            say_progress(lane->flow, lane, parcel->part, &loaded);
+        /* A queue that was cancelled is an echo of a failure that is known. */
+        if (mig_queue_pop(lane->queue, &item, NULL) != MIG_OK)
+            return NULL;
+        parcel = item;
+        if (!parcel) {
+            result = mig_node_flush(lane->node, &err);
+            break;
+        }
+        result = load_parcel(lane, parcel, &err);
     }
     if (result != MIG_OK)
         fail_lane(lane, &err);

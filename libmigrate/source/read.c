@@ -166,27 +166,53 @@ static bool is_full(const struct source_reading *reading, const struct mig_part 
            reading->last_row_id < reading->last_id;
 }
 
+/* Nodes keep bands of ids in tables of their own: a part whose rows lie in one of them alone can be
+ * loaded with that band. Rows above the sequence may lie in a band each: no part for every one. */
+static int keep_row_of_next_band(struct source_reading *reading, const struct mig_part *part,
+                                 struct mig_error *err)
+{
+    int64_t id;
+    int result = mig_pg_read_int(&reading->kept[0], 8, &id, err);
+
+    reading->has_kept = result == MIG_OK && reading->settled && part->row_count > 0 && id >= 0 &&
+                        id > reading->last_row_id && id <= reading->last_id &&
+                        reading->last_row_id < id / MIG_BAND_WIDTH * MIG_BAND_WIDTH;
+    reading->kept_id = id;
+    return result;
+}
+
 static int fill_part(struct mig_source *source, struct mig_part_limits limits,
                      struct mig_part *part, struct mig_error *err)
 {
     struct source_reading *reading = &source->reading;
-    struct mig_pg_field fields[MIG_COLUMNS_MAX + 1];
     const size_t count = mig_table_info(reading->table)->column_count + 1;
     uint64_t sent;
     bool more;
     int result = MIG_OK;
 
+    if (reading->has_kept) {
+        reading->has_kept = false;
+        result = take_row(source, reading->kept, part, err);
+    }
     while (result == MIG_OK && !reading->ended && !is_full(reading, part, limits)) {
         if (!reading->copying) {
             result = begin_copy(
                 source, reading->has_row ? reading->last_row_id + 1 : reading->next_id, err);
             continue;
         }
-        result = mig_pg_copy_next(source->pg, fields, count, &more, &sent, err);
-        if (result == MIG_OK)
-            result = more ? take_row(source, fields, part, err) : end_copy(source, sent, err);
-        else if (may_go_on(reading, source->pg, result, err))
+        result = mig_pg_copy_next(source->pg, reading->kept, count, &more, &sent, err);
+        if (result != MIG_OK) {
+            if (!may_go_on(reading, source->pg, result, err))
+                return result;
             result = MIG_OK;
+            continue;
+        }
+        if (more && (result = keep_row_of_next_band(reading, part, err)) == MIG_OK &&
+            reading->has_kept)
+            return MIG_OK;
+        if (result == MIG_OK)
+            result =
+                more ? take_row(source, reading->kept, part, err) : end_copy(source, sent, err);
     }
     return result;
 }
@@ -208,7 +234,9 @@ int mig_source_read_part(struct mig_source *source, struct mig_part_limits limit
     part->settled = reading->settled;
     if ((result = fill_part(source, limits, part, err)) != MIG_OK)
         return result;
-    part->last_id = reading->ended ? reading->last_id : reading->last_row_id;
+    part->last_id = reading->has_kept ? reading->kept_id / MIG_BAND_WIDTH * MIG_BAND_WIDTH - 1
+                    : reading->ended  ? reading->last_id
+                                      : reading->last_row_id;
     /* Behind the last possible id there is no next one: an empty range says so. */
     if (part->last_id == reading->last_id) {
         reading->ended = true;

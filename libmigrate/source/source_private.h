@@ -14,6 +14,11 @@ struct source_reading {
     size_t copy_rows; /* at most, of one COPY */
     uint64_t copied;  /* rows of the COPY under way */
     size_t copied_bytes;
+    /* A row that has arrived but lies in the next band, and so in the next part: pg's memory, which
+     * stands until it is asked for another. */
+    bool has_kept;
+    int64_t kept_id;
+    struct mig_pg_field kept[MIG_COLUMNS_MAX + 1];
 };
 
 struct mig_source {

@@ -5,6 +5,9 @@ DO $$ BEGIN
     IF to_regnamespace('xmtp_migrate') IS NULL THEN
         CREATE SCHEMA xmtp_migrate;
     END IF;
+    -- Bands are filled in here before they are attached, and belong to whoever owns the tables.
+    EXECUTE format('GRANT USAGE, CREATE ON SCHEMA xmtp_migrate TO %I', (SELECT
+        pg_get_userbyid(relowner) FROM pg_class WHERE oid = 'public.gateway_envelopes_meta'::regclass));
 END $$;
 
 CREATE TABLE xmtp_migrate.versions (

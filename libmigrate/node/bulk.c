@@ -1,0 +1,416 @@
+/*
+ * The bulk path: a band that the node has no row of is filled beside its tables and attached when
+ * all of it is there. One transaction, on a connection of its own, holds the attaching, the dead
+ * letters and the books of all parts of the band, so that they come together or not at all.
+ *
+ * The lane fills a band; a thread of its own then builds the indexes and attaches it, while the
+ * lane goes on with the next. Of each table one band is filled and one finished at a time, so that
+ * the books grow in the order of ids.
+ */
+#include "libmigrate/node/node_private.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define US_PER_SECOND 1000000
+
+struct node_bulk {
+    struct mig_node *side; /* the session of the transaction */
+    struct mig_node *blob; /* and one for the blobs: see bulk_tables.c */
+    struct mig_stop stop;  /* ends it alone, or with everything */
+    enum mig_table table;
+    struct node_bulk_band band;
+    uint64_t rows;
+    int64_t clock_id, clock_us; /* of the last part that had rows */
+    bool has_tracked;
+    int64_t tracked_id;
+    pthread_t thread;
+    atomic_bool ended;
+    int result;
+    struct mig_error err;
+};
+
+static void bulk_free(struct node_bulk **bulk)
+{
+    struct node_bulk *b = mig_take(*bulk);
+
+    if (!b)
+        return;
+    mig_node_close(&b->side);
+    mig_node_close(&b->blob);
+    free(b);
+}
+
+/* ---- finished -------------------------------------------------------------------------------- */
+
+/* Nobody deletes payers; but no foreign key has looked. */
+static int check_payer(struct mig_node *side, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char number[NODE_NUMBER_SIZE];
+    int result =
+        mig_pg_query(side->pg, "SELECT FROM payers WHERE id = $1 FOR KEY SHARE",
+                     (const char *const[]){node_number(side->payer_id, number)}, 1, &answer, err);
+
+    return result == MIG_OK && answer.rows != 1
+               ? mig_fail(err, MIG_E_DATABASE, "node '%s': the payer %s was deleted meanwhile",
+                          side->entry->name, side->payer)
+               : result;
+}
+
+/* As the node's trigger would, which rows that are attached do not fire. */
+static int raise_clock(const struct node_bulk *bulk, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char originator[NODE_NUMBER_SIZE], id[NODE_NUMBER_SIZE], instant[MIG_TIME_TEXT_SIZE];
+    const int64_t us = bulk->clock_us % US_PER_SECOND;
+    const int64_t fraction = us < 0 ? us + US_PER_SECOND : us;
+
+    mig_time_format_us((bulk->clock_us - fraction) / US_PER_SECOND, (int32_t) fraction, instant);
+    return mig_pg_query(
+        bulk->side->pg,
+        "INSERT INTO gateway_envelopes_latest AS l (originator_node_id, originator_sequence_id,"
+        " gateway_time) VALUES ($1, $2, $3) ON CONFLICT (originator_node_id) DO UPDATE SET"
+        " originator_sequence_id = excluded.originator_sequence_id, gateway_time ="
+        " excluded.gateway_time WHERE l.originator_sequence_id < excluded.originator_sequence_id",
+        (const char *const[]){node_number(bulk->band.originator, originator),
+                              node_number(bulk->clock_id, id), instant},
+        3, &answer, err);
+}
+
+static int raise_all(void *context, struct mig_error *err)
+{
+    const struct node_bulk *bulk = context;
+    int result;
+
+    if ((result = check_payer(bulk->side, err)) != MIG_OK ||
+        (result = raise_clock(bulk, err)) != MIG_OK)
+        return result;
+    return bulk->has_tracked ? node_raise_tracker(bulk->side, bulk->table, bulk->tracked_id, err)
+                             : MIG_OK;
+}
+
+static void *finish(void *context)
+{
+    struct node_bulk *bulk = context;
+
+    bulk->result = node_bulk_index(bulk->side, &bulk->band, &bulk->err);
+    if (bulk->result == MIG_OK)
+        bulk->result = node_bulk_attach(bulk->side, &bulk->band, raise_all, bulk, &bulk->err);
+    if (bulk->result != MIG_OK)
+        mig_error_within(&bulk->err, "the band of originator %" PRIu32 " from %" PRId64,
+                         bulk->band.originator, bulk->band.start);
+    else
+        mig_log(bulk->side->hooks, MIG_LOG_DEBUG,
+                "node '%s': the band of originator %" PRIu32 " from %" PRId64
+                " is attached with %" PRIu64 " rows",
+                bulk->side->entry->name, bulk->band.originator, bulk->band.start, bulk->rows);
+    atomic_store(&bulk->ended, true);
+    return NULL;
+}
+
+/* Waits for the band that is being finished, if there is one. */
+static int join_finishing(struct node_bulks *bulks, struct mig_error *err)
+{
+    mig_cleanup(bulk_free) struct node_bulk *bulk = mig_take(bulks->finishing);
+
+    if (!bulk)
+        return MIG_OK;
+    pthread_join(bulk->thread, NULL);
+    if (bulk->result != MIG_OK && err)
+        *err = bulk->err;
+    return bulk->result;
+}
+
+static int start_finishing(struct node_bulks *bulks, struct mig_error *err)
+{
+    int result = join_finishing(bulks, err), failure;
+
+    if (result != MIG_OK || !bulks->filling)
+        return result;
+    failure = pthread_create(&bulks->filling->thread, NULL, finish, bulks->filling);
+    if (failure != 0)
+        return mig_fail(err, MIG_E_TEMPORARY, "cannot start a thread: %s", strerror(failure));
+    bulks->finishing = mig_take(bulks->filling);
+    return MIG_OK;
+}
+
+int mig_node_flush(struct mig_node *node, struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++)
+        result = start_finishing(&node->bulks[table], err);
+    for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++)
+        result = join_finishing(&node->bulks[table], err);
+    return result;
+}
+
+static void ask_to_stop(struct node_bulk *bulk)
+{
+    if (bulk)
+        atomic_store(&bulk->stop.requested, true);
+}
+
+void node_bulk_abandon(struct mig_node *node)
+{
+    for (int table = 0; table < MIG_TABLE_COUNT; table++) {
+        ask_to_stop(node->bulks[table].filling);
+        ask_to_stop(node->bulks[table].finishing);
+    }
+    for (int table = 0; table < MIG_TABLE_COUNT; table++) {
+        join_finishing(&node->bulks[table], NULL);
+        bulk_free(&node->bulks[table].filling);
+    }
+}
+
+/* ---- filled ---------------------------------------------------------------------------------- */
+
+static int put_meta(const struct node_bulk *bulk, const struct mig_envelope *envelope,
+                    struct mig_error *err)
+{
+    struct mig_pg *pg = bulk->side->pg;
+    int result;
+
+    if ((result = mig_pg_put_row(pg, 6, err)) != MIG_OK ||
+        (result = mig_pg_put_int64(pg, envelope->gateway_time_us - MIG_PG_EPOCH_US, err)) !=
+            MIG_OK ||
+        (result = mig_pg_put_int32(pg, (int32_t) bulk->band.originator, err)) != MIG_OK ||
+        (result = mig_pg_put_int64(pg, envelope->sequence_id, err)) != MIG_OK ||
+        (result = mig_pg_put_bytes(pg, envelope->topic, err)) != MIG_OK ||
+        (result = mig_pg_put_int32(pg, bulk->side->payer_id, err)) != MIG_OK)
+        return result;
+    return mig_pg_put_int64(pg, envelope->expiry_unixtime, err);
+}
+
+static int put_blob(const struct node_bulk *bulk, const struct mig_envelope *envelope,
+                    struct mig_error *err)
+{
+    struct mig_pg *pg = bulk->blob->pg;
+    int result;
+
+    if ((result = mig_pg_put_row(pg, 3, err)) != MIG_OK ||
+        (result = mig_pg_put_int32(pg, (int32_t) bulk->band.originator, err)) != MIG_OK ||
+        (result = mig_pg_put_int64(pg, envelope->sequence_id, err)) != MIG_OK)
+        return result;
+    return mig_pg_put_bytes(pg, envelope->originator_envelope, err);
+}
+
+/* What differs between the tables. */
+struct copy_into {
+    struct mig_pg *pg;
+    const char *name, *columns, *options;
+    int (*put)(const struct node_bulk *, const struct mig_envelope *, struct mig_error *);
+};
+
+static int copy_rows(const struct node_bulk *bulk, const struct mig_part *part,
+                     const struct copy_into *into, uint64_t *ret_rows, struct mig_error *err)
+{
+    uint64_t sent = 0, arrived = 0;
+    char sql[NODE_SQL_SIZE];
+    int result;
+
+    snprintf(sql, sizeof sql,
+             "COPY %s_o%" PRIu32 "_s%" PRId64 "_%" PRId64 " (%s) FROM STDIN (FORMAT binary%s)",
+             into->name, bulk->band.originator, bulk->band.start, bulk->band.start + MIG_BAND_WIDTH,
+             into->columns, into->options);
+    result = mig_pg_copy_in(into->pg, sql, err);
+    for (size_t i = 0; i < part->row_count && result == MIG_OK; i++) {
+        if (part->envelopes[i].route != MIG_ROUTE_NODE)
+            continue;
+        result = into->put(bulk, &part->envelopes[i], err);
+        sent++;
+    }
+    if (result == MIG_OK)
+        result = mig_pg_copy_in_end(into->pg, &arrived, err);
+    if (result == MIG_OK && arrived != sent)
+        result =
+            mig_fail(err, MIG_E_CORRUPT, "node '%s': %" PRIu64 " rows arrived in %s of %" PRIu64,
+                     bulk->side->entry->name, arrived, into->name, sent);
+    *ret_rows = sent;
+    return result;
+}
+
+static int copy_part(const struct node_bulk *bulk, const struct mig_part *part, uint64_t *ret_rows,
+                     struct mig_error *err)
+{
+    const struct copy_into tables[] = {
+        {bulk->blob->pg, NODE_BULK_BLOB,
+         "originator_node_id, originator_sequence_id, originator_envelope", "", put_blob},
+        {bulk->side->pg, NODE_BULK_META,
+         "gateway_time, originator_node_id, originator_sequence_id, topic, payer_id, expiry",
+         ", FREEZE", put_meta},
+    };
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < mig_count_of(tables) && result == MIG_OK; i++)
+        result = copy_rows(bulk, part, &tables[i], ret_rows, err);
+    return result;
+}
+
+/* What the clock will show: the highest id, and the latest time of the rows that came with it. */
+static void note_clock(struct node_bulk *bulk, const struct mig_part *part)
+{
+    bool first = true;
+
+    for (size_t i = 0; i < part->row_count; i++) {
+        const struct mig_envelope *envelope = &part->envelopes[i];
+
+        if (envelope->route != MIG_ROUTE_NODE)
+            continue;
+        bulk->clock_id = envelope->sequence_id;
+        if (first || envelope->gateway_time_us > bulk->clock_us)
+            bulk->clock_us = envelope->gateway_time_us;
+        first = false;
+    }
+}
+
+static int fill(struct node_bulk *bulk, struct node_load_job *job, struct mig_error *err)
+{
+    uint64_t rows = 0;
+    int64_t tracked;
+    int result = copy_part(bulk, job->part, &rows, err);
+
+    job->counts.loaded = rows;
+    /* The letters of the part before are still there: they go with the transaction. */
+    if (result != MIG_OK ||
+        (result = mig_pg_exec(bulk->side->pg, "DELETE FROM mig_stage_letters", err)) != MIG_OK ||
+        (result = node_store_letters(bulk->side, job->part, job->conflicts, err)) != MIG_OK ||
+        (result = node_book_part(bulk->side, job->run, job->part, job->conflicts, job->digests,
+                                 &job->counts, err)) != MIG_OK)
+        return result;
+    bulk->rows += rows;
+    note_clock(bulk, job->part);
+    if (node_last_row_of(job->part, &tracked)) {
+        bulk->has_tracked = true;
+        bulk->tracked_id = tracked;
+    }
+    return MIG_OK;
+}
+
+/* ---- opened ---------------------------------------------------------------------------------- */
+
+static int open_session(const struct mig_node *node, const struct node_bulk *bulk,
+                        struct mig_node **ret_session, struct mig_error *err)
+{
+    const size_t index = (size_t) (node->entry - node->manifest->nodes);
+    int result = mig_node_open(node->manifest, index, MIG_NODE_WRITE, node->hooks, &bulk->stop,
+                               ret_session, err);
+
+    /* Where a server can see that we are gone, it need not build an index to its end. */
+    if (result == MIG_OK)
+        mig_pg_exec((*ret_session)->pg, "SET client_connection_check_interval = 1000", NULL);
+    return result;
+}
+
+static int bulk_open(struct mig_node *node, const struct node_load_job *job, int64_t start,
+                     struct node_bulk **ret_bulk, struct mig_error *err)
+{
+    mig_cleanup(bulk_free) struct node_bulk *bulk = calloc(1, sizeof *bulk);
+    int result;
+
+    if (!bulk)
+        return mig_fail(err, MIG_E_NOMEM, "node '%s': out of memory", node->entry->name);
+    bulk->stop.also = node->stop;
+    bulk->table = job->part->table;
+    bulk->band = (struct node_bulk_band){node_originator_of(job->part), start};
+    bulk->err = MIG_ERROR_INIT;
+    if ((result = open_session(node, bulk, &bulk->side, err)) != MIG_OK ||
+        (result = open_session(node, bulk, &bulk->blob, err)) != MIG_OK)
+        return result;
+    snprintf(bulk->side->payer, sizeof bulk->side->payer, "%s", job->run->facts.payer);
+    if ((result = node_bulk_begin_blobs(bulk->blob, err)) != MIG_OK ||
+        (result = node_stage_prepare(bulk->side, err)) != MIG_OK ||
+        (result = node_find_payer(bulk->side, bulk->side->payer, err)) != MIG_OK ||
+        (result = node_bulk_make(bulk->side, &bulk->band, err)) != MIG_OK ||
+        (result = node_bulk_begin(bulk->side, &bulk->band, err)) != MIG_OK)
+        return result;
+    *ret_bulk = mig_take(bulk);
+    return MIG_OK;
+}
+
+/* The band that all rows for nodes of a part lie in. */
+enum place { NO_ROWS, ONE_BAND, SEVERAL_BANDS };
+
+static enum place place_of(const struct mig_part *part, int64_t *ret_start)
+{
+    enum place place = NO_ROWS;
+
+    for (size_t i = 0; i < part->row_count; i++) {
+        const int64_t start = node_band_start(part->envelopes[i].sequence_id);
+
+        if (part->envelopes[i].route != MIG_ROUTE_NODE ||
+            (place == ONE_BAND && start == *ret_start))
+            continue;
+        if (place == ONE_BAND)
+            return SEVERAL_BANDS;
+        place = ONE_BAND;
+        *ret_start = start;
+    }
+    return place;
+}
+
+static bool ends_band(const struct node_load_job *job, int64_t start)
+{
+    return job->part->last_id >= start + MIG_BAND_WIDTH - 1 ||
+           job->part->last_id >= job->run->bounds[job->part->table];
+}
+
+/* Opens the band if it is one for the bulk path. Its tables, indexes and locks cost as much as some
+ * thousand rows: a band that ends with its first part is not worth them. */
+static int open_band(struct mig_node *node, const struct node_load_job *job, int64_t start,
+                     struct mig_error *err)
+{
+    struct node_bulks *bulks = &node->bulks[job->part->table];
+    enum mig_way way;
+    int result;
+
+    if (ends_band(job, start) || (bulks->has_slow && bulks->slow_start == start))
+        return MIG_OK;
+    if ((result = mig_node_way(node, job->part->table, start, &way, err)) != MIG_OK)
+        return result;
+    if (way == MIG_WAY_BULK) {
+        result = bulk_open(node, job, start, &bulks->filling, err);
+        if (result != MIG_E_TEMPORARY || !mig_pg_alive(node->pg))
+            return result;
+        mig_log(node->hooks, MIG_LOG_INFO,
+                "node '%s': the band of originator %" PRIu32 " from %" PRId64
+                " takes the slower way: %s",
+                node->entry->name, node_originator_of(job->part), start,
+                err ? err->message : "no locks in time");
+    }
+    bulks->has_slow = true;
+    bulks->slow_start = start;
+    return MIG_OK;
+}
+
+int node_bulk_take(struct mig_node *node, struct node_load_job *job, bool *ret_taken,
+                   struct mig_error *err)
+{
+    struct node_bulks *bulks = &node->bulks[job->part->table];
+    int64_t start = 0;
+    const enum place place = job->part->settled ? place_of(job->part, &start) : SEVERAL_BANDS;
+    int result = MIG_OK;
+
+    *ret_taken = false;
+    if (bulks->finishing && atomic_load(&bulks->finishing->ended))
+        result = join_finishing(bulks, err);
+    if (result == MIG_OK && bulks->filling && place != NO_ROWS &&
+        (place == SEVERAL_BANDS || start != bulks->filling->band.start))
+        result = start_finishing(bulks, err);
+    if (result == MIG_OK && !bulks->filling && place == ONE_BAND)
+        result = open_band(node, job, start, err);
+    if (result != MIG_OK)
+        return result;
+    if (!bulks->filling)
+        return join_finishing(bulks, err);
+    if ((result = fill(bulks->filling, job, err)) != MIG_OK) {
+        bulk_free(&bulks->filling);
+        return result;
+    }
+    *ret_taken = true;
+    return ends_band(job, bulks->filling->band.start) ? start_finishing(bulks, err) : MIG_OK;
+}
