@@ -103,6 +103,10 @@ struct mig_bundle_writer;
 int mig_bundle_create(const char *path, const struct mig_bundle_facts *facts,
                       struct mig_bundle_writer **ret_writer, struct mig_error *err);
 
+/* Whether one could be begun there; an unfinished one is cleaned away, and nothing is left behind.
+ * Errors: as mig_bundle_create(). */
+int mig_bundle_try(const char *path, struct mig_error *err);
+
 /*
  * Adds a part. In a bundle of rows: its rows. In a bundle of envelopes: one file with what nodes
  * get and what was rejected, and when there is any, one with the client envelopes for the chain, in

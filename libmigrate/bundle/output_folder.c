@@ -115,6 +115,9 @@ static int sweep_all(const struct folder *folder, struct mig_error *err)
         if (result != MIG_OK)
             return result;
     }
+    if (has_parts && unlinkat(folder->fd, BUNDLE_PARTS_FOLDER, AT_REMOVEDIR) != 0)
+        return mig_fail(err, MIG_E_IO, "cannot remove '%s/" BUNDLE_PARTS_FOLDER "': %s",
+                        folder->path, strerror(errno));
     return MIG_OK;
 }
 
@@ -142,19 +145,15 @@ static bool matches(const char *path)
 static int open_folder(const char *path, void **ret_state, struct mig_error *err)
 {
     mig_cleanup(free_folder) struct folder *folder = calloc(1, sizeof *folder);
-    mig_cleanup(mig_free_text) char *parts = NULL;
     int result;
 
     if (folder)
         folder->fd = -1;
-    if (!folder || !(folder->path = strdup(path)) ||
-        asprintf(&parts, "%s/" BUNDLE_PARTS_FOLDER, path) < 0)
+    if (!folder || !(folder->path = strdup(path)))
         return mig_fail(err, MIG_E_NOMEM, "cannot write bundle '%s': out of memory", path);
     result = mig_folder_make(path, err);
     if (result == MIG_OK)
         result = claim(folder, err);
-    if (result == MIG_OK)
-        result = mig_folder_make(parts, err);
     if (result == MIG_OK)
         *ret_state = mig_take(folder);
     return result;
@@ -163,11 +162,17 @@ static int open_folder(const char *path, void **ret_state, struct mig_error *err
 static int put(void *state, const char *name, struct mig_bytes bytes, struct mig_error *err)
 {
     const struct folder *folder = state;
+    const bool first = bundle_file_of(name) == BUNDLE_FILE_HEADER;
     mig_cleanup(mig_free_text) char *path = NULL;
+    mig_cleanup(mig_free_text) char *parts = NULL;
+    int result = MIG_OK;
 
-    if (asprintf(&path, "%s/%s", folder->path, name) < 0)
+    if (asprintf(&path, "%s/%s", folder->path, name) < 0 ||
+        asprintf(&parts, "%s/" BUNDLE_PARTS_FOLDER, folder->path) < 0)
         return mig_fail(err, MIG_E_NOMEM, "cannot write '%s': out of memory", name);
-    return mig_file_write(path, bytes, err);
+    if (first)
+        result = mig_folder_make(parts, err);
+    return result == MIG_OK ? mig_file_write(path, bytes, err) : result;
 }
 
 static int commit(void *state, struct mig_error *err)

@@ -71,6 +71,17 @@ int mig_bundle_create(const char *path, const struct mig_bundle_facts *facts,
     return result;
 }
 
+int mig_bundle_try(const char *path, struct mig_error *err)
+{
+    const struct bundle_output *output = find_output(path);
+    void *state;
+    int result = output->open(path, &state, err);
+
+    if (result == MIG_OK)
+        output->discard(state);
+    return result;
+}
+
 void mig_bundle_writer_free(struct mig_bundle_writer **writer)
 {
     struct mig_bundle_writer *w = mig_take(*writer);

@@ -5,6 +5,7 @@
  */
 #include "libmigrate/pipeline/pipeline_private.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,10 +224,13 @@ static struct mig_bundle_reader *open_written(const char *out, const struct mig_
 int pipeline_check_chain_out(const char *out, const struct mig_run *run, struct mig_error *err)
 {
     mig_cleanup(mig_bundle_reader_free) struct mig_bundle_reader *reader = open_written(out, run);
-    mig_cleanup(mig_bundle_writer_free) struct mig_bundle_writer *writer = NULL;
 
-    return reader || access(out, F_OK) != 0 ? MIG_OK
-                                            : mig_bundle_create(out, &run->facts, &writer, err);
+    if (reader || access(out, F_OK) != 0)
+        return MIG_OK;
+    if (access(out, W_OK) != 0)
+        return mig_fail(err, MIG_E_IO, "cannot write the chain-bound envelopes to '%s': %s", out,
+                        strerror(errno));
+    return mig_bundle_try(out, err);
 }
 
 /* A run that was stopped between its bundle and its end, or that is taken up for one more node,

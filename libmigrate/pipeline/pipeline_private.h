@@ -271,7 +271,7 @@ int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_ru
                         struct mig_run *ret_run, struct mig_error *err);
 
 /* Whether such a bundle could be written to out, or is there already.
- * Errors: as mig_bundle_create(). */
+ * Errors: as mig_bundle_try(). */
 int pipeline_check_chain_out(const char *out, const struct mig_run *run, struct mig_error *err);
 
 /* Writes the chain-bound envelopes of the run as a bundle, read once more from the source and held

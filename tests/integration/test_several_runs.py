@@ -338,6 +338,14 @@ def test_a_place_for_the_chains_bundle_is_looked_at_before_rows_move(world, tmp_
     assert "exists" in world.run("--chain-out", tmp_path / "chain2.tar", status=2).err
 
 
+def test_a_run_without_rows_for_the_chain_leaves_the_place_for_its_bundle_empty(world, tmp_path):
+    add_message(world.v3, "for nodes")
+    out = tmp_path / "chain"
+    out.mkdir()
+    world.run("--chain-out", out)
+    assert list(out.iterdir()) == []
+
+
 def reseal(path, change):
     """Changes a header or an index and makes its last line right again."""
     body, _, _ = path.read_bytes().rpartition(b'"sha256":"')
