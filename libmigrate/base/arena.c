@@ -76,17 +76,20 @@ void mig_arena_release(struct mig_arena *arena)
 
 void mig_arena_reset(struct mig_arena *arena)
 {
-    struct mig_arena_block *kept = arena->blocks;
+    struct mig_arena_block *kept = NULL;
 
-    if (!kept || kept->capacity > BLOCK_SIZE) {
-        mig_arena_release(arena);
-        return;
+    for (struct mig_arena_block *block = arena->blocks, *older; block; block = older) {
+        older = block->older;
+        if (kept || block->capacity > BLOCK_SIZE)
+            free(block);
+        else
+            kept = block;
     }
-    arena->blocks = kept->older;
-    mig_arena_release(arena);
-    kept->older = NULL;
-    kept->used = 0;
-    arena->blocks = kept;
+    if (kept) {
+        kept->older = NULL;
+        kept->used = 0;
+    }
+    *arena = (struct mig_arena){.blocks = kept};
 }
 
 void mig_arena_join(struct mig_arena *arena, struct mig_arena *from)

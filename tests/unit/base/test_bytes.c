@@ -186,6 +186,30 @@ Test(arena, refuses_what_no_memory_can_hold)
     cr_expect_eq(arena.used_bytes, 0);
 }
 
+Test(arena, is_as_good_as_new_after_a_reset_and_keeps_a_block)
+{
+    mig_cleanup(mig_arena_release) struct mig_arena arena = MIG_ARENA_INIT;
+    void *first, *again, *large;
+
+    mig_arena_reset(&arena);
+    cr_assert_eq(mig_arena_alloc(&arena, 100, &first, NULL), MIG_OK);
+    mig_arena_reset(&arena);
+    cr_expect_eq(arena.used_bytes, 0);
+    cr_assert_eq(mig_arena_alloc(&arena, 100, &again, NULL), MIG_OK);
+    cr_expect_eq(first, again);
+
+    cr_assert_eq(mig_arena_alloc(&arena, 1 << 20, &large, NULL), MIG_OK);
+    memset(large, 1, 1 << 20);
+    for (size_t i = 0; i < 3000; i++)
+        cr_assert_eq(mig_arena_alloc(&arena, 100, &again, NULL), MIG_OK);
+    mig_arena_reset(&arena);
+    cr_expect_eq(arena.used_bytes, 0);
+    for (size_t i = 0; i < 3000; i++) {
+        cr_assert_eq(mig_arena_alloc(&arena, 100, &again, NULL), MIG_OK);
+        memset(again, 2, 100);
+    }
+}
+
 /* ---- hex ------------------------------------------------------------------------------------ */
 
 Test(hex, goes_there_and_back_for_every_byte)
