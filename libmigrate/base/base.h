@@ -64,6 +64,15 @@ int mig_hint(struct mig_error *err, const char *format, ...) __attribute__((form
 int mig_error_within(struct mig_error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Failures that are told all at once. Start from zero; release with mig_errors_release(). */
+struct mig_errors {
+    struct mig_error *items;
+    size_t count;
+};
+/* Keeps a copy of one. Errors: MIG_E_NOMEM. */
+int mig_errors_add(struct mig_errors *errors, const struct mig_error *one, struct mig_error *err);
+void mig_errors_release(struct mig_errors *errors);
+
 /* ---- cleanup ------------------------------------------------------------------------------ */
 
 /* Runs function(&variable) when the variable's scope ends, whichever way. */
@@ -178,6 +187,7 @@ struct mig_progress {
     const char *subject; /* table or node in hand, or "" */
     uint64_t done, total, rejected;
     const char *waiting; /* why nothing moves just now, or "" */
+    bool only_waiting;   /* the rest is as it was: stage counts when nothing was reported yet */
 };
 
 /* How the library talks to its caller while it works. Any member may be NULL. Called from any
@@ -197,6 +207,7 @@ void mig_report_progress(const struct mig_hooks *hooks, const struct mig_progres
 /* Somebody's wish to stop, set by a signal handler or a failing thread, looked at by everybody. */
 struct mig_stop {
     atomic_bool requested;
+    const struct mig_stop *also; /* whose wish is one to stop here as well; may be NULL */
 };
 
 /* MIG_OK, or MIG_E_CANCELLED once stop was requested. stop may be NULL. */
