@@ -18,7 +18,13 @@ struct facts {
 
 enum fact_type { FACT_TOPIC, FACT_BYTES, FACT_SIGNED, FACT_UNSIGNED, FACT_TEXT };
 
-enum { NEEDS_ENVELOPE = 1, NEEDS_CLOCK = 2, NEEDS_REWRITTEN = 4 }; /* an envelope gives the clock */
+enum {
+    NEEDS_ENVELOPE = 1,
+    NEEDS_CLOCK = 2, /* an envelope gives it */
+    NEEDS_REWRITTEN = 4,
+    NEEDS_PAYER_SIGNER = 8,
+    NEEDS_ORIGINATOR_SIGNER = 16,
+};
 
 #define FACT(member) offsetof(struct facts, member)
 
@@ -41,8 +47,10 @@ static const struct check {
     {"target_originator", "envelope", FACT_UNSIGNED, FACT(target_originator), NEEDS_ENVELOPE},
     {"retention", "envelope", FACT_UNSIGNED, FACT(retention_days), NEEDS_ENVELOPE},
     {"client_envelope", "envelope", FACT_BYTES, FACT(client_envelope), NEEDS_ENVELOPE},
-    {"payer_signer", "envelope", FACT_TEXT, FACT(payer_signer), NEEDS_ENVELOPE},
-    {"originator_signer", "envelope", FACT_TEXT, FACT(originator_signer), NEEDS_ENVELOPE},
+    {"payer_signer", "envelope", FACT_TEXT, FACT(payer_signer),
+     NEEDS_ENVELOPE | NEEDS_PAYER_SIGNER},
+    {"originator_signer", "envelope", FACT_TEXT, FACT(originator_signer),
+     NEEDS_ENVELOPE | NEEDS_ORIGINATOR_SIGNER},
     {"encoding", "envelope", FACT_BYTES, FACT(envelope), NEEDS_ENVELOPE | NEEDS_REWRITTEN},
 };
 
@@ -64,9 +72,9 @@ static struct facts expect(const struct parity_terms *terms, const struct mig_en
         .originator = info->signed_originator,
         .target_originator = info->signed_originator,
         .retention_days = terms->manifest->policy.retention_days[expected->kind],
-        .payer = terms->payer,
-        .payer_signer = terms->payer,
-        .originator_signer = terms->originator,
+        .payer = terms->payer.text,
+        .payer_signer = terms->payer.text,
+        .originator_signer = terms->originator.text,
     };
 }
 
@@ -221,7 +229,9 @@ int parity_compare(const struct parity_terms *terms, const struct mig_envelope *
     const struct facts must_be = expect(terms, expected, held), is = find(held);
     const unsigned given = (held->readable ? NEEDS_ENVELOPE : 0u) |
                            (terms->clock_is_the_rows || held->readable ? NEEDS_CLOCK : 0u) |
-                           (held->rewritten.size > 0 ? NEEDS_REWRITTEN : 0u);
+                           (held->rewritten.size > 0 ? NEEDS_REWRITTEN : 0u) |
+                           (held->signers.payer[0] ? NEEDS_PAYER_SIGNER : 0u) |
+                           (held->signers.originator[0] ? NEEDS_ORIGINATOR_SIGNER : 0u);
     int result = note_envelope(expected, held, notes, err);
 
     for (size_t i = 0; i < mig_count_of(checks) && result == MIG_OK; i++)

@@ -7,11 +7,14 @@
 
 void parity_check_end(struct parity_check *check)
 {
-    const unsigned threads = check->pool ? mig_pool_threads(check->pool) : 0;
-
+    parity_crew_close(&check->crew);
+    for (struct parity_job *job = check->jobs, *next; job; job = next) {
+        next = job->next;
+        parity_job_free(check, &job);
+    }
     for (size_t i = 0; i < check->node_count; i++) {
         parity_stream_end(&check->nodes[i].stream);
-        parity_batch_free(&check->nodes[i].batch);
+        parity_batch_leave(check, &check->nodes[i].batch);
         for (size_t kind = 0; kind < MIG_KIND_COUNT; kind++)
             parity_letters_release(&check->nodes[i].letters[kind]);
         mig_node_close(&check->nodes[i].reader);
@@ -20,16 +23,8 @@ void parity_check_end(struct parity_check *check)
     free(check->nodes);
     mig_source_close(&check->source);
     mig_source_close(&check->source_asker);
-    for (unsigned i = 0; i < threads; i++) {
-        mig_arena_release(&check->scratch[i]);
-        mig_arena_release(&check->notes[i]);
-    }
-    free(check->scratch);
-    free(check->notes);
-    free(check->pairs);
+    mig_arena_release(&check->currents.arena);
     free(check->sourceless.rows);
-    free(check->known);
-    mig_pool_free(&check->pool);
     parity_terms_release(&check->terms);
     mig_parity_report_release(&check->report);
 }
@@ -141,17 +136,16 @@ static int open_ends(struct parity_check *check, const struct mig_manifest *mani
     return MIG_OK;
 }
 
+static int do_job(const void *context, struct parity_job *job, struct mig_arena *scratch,
+                  struct mig_error *err)
+{
+    return parity_job_run(context, job, scratch, err);
+}
+
 static int make_ready(struct parity_check *check, unsigned threads, struct mig_error *err)
 {
-    int result = mig_pool_open(threads, &check->pool, err);
+    int result = parity_crew_open(threads, do_job, &check->terms, &check->crew, err);
 
-    if (result != MIG_OK)
-        return result;
-    threads = mig_pool_threads(check->pool);
-    check->scratch = calloc(threads, sizeof *check->scratch);
-    check->notes = calloc(threads, sizeof *check->notes);
-    if (!check->scratch || !check->notes)
-        return mig_fail(err, MIG_E_NOMEM, "cannot begin the check: out of memory");
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
         uint64_t rows = 0;
 

@@ -4,50 +4,45 @@
 #include <stdio.h>
 #include <string.h>
 
-static void name_signer(const uint8_t digest[MIG_DIGEST_SIZE], struct mig_bytes signature,
-                        char ret_text[MIG_ADDRESS_TEXT_SIZE])
+/* digest is NULL when nobody looks. */
+static void name_signer(const uint8_t *digest, struct mig_bytes signature,
+                        const struct parity_signer *expected, char ret_text[MIG_ADDRESS_TEXT_SIZE])
 {
     struct mig_address address;
 
     if (signature.size == 0)
         strcpy(ret_text, "no signature");
-    else if (signature.size != MIG_SIGNATURE_SIZE ||
-             mig_recover(digest, signature.data, &address, NULL) != MIG_OK)
+    else if (signature.size != MIG_SIGNATURE_SIZE)
         strcpy(ret_text, "an invalid signature");
+    else if (!digest)
+        ret_text[0] = '\0';
+    else if (mig_recover(digest, signature.data, &address, NULL) != MIG_OK)
+        strcpy(ret_text, "an invalid signature");
+    else if (mig_address_equal(&address, &expected->address))
+        strcpy(ret_text, expected->text);
     else
         mig_address_format(&address, ret_text);
 }
 
-static void recover_signers(const struct mig_layers *layers, struct parity_signers *ret_signers)
+/* Nearly all that a comparison costs. */
+static void name_signers(const struct parity_terms *terms, bool recover, struct parity_held *held)
 {
-    uint8_t digest[MIG_DIGEST_SIZE];
+    const struct mig_layers *layers = &held->layers;
+    const struct mig_bytes *const signatures[] = {&layers->payer_layer.signature,
+                                                  &layers->originator_signature};
+    uint8_t payer[MIG_DIGEST_SIZE], originator[MIG_DIGEST_SIZE];
 
-    mig_payer_digest(layers->payer_layer.target_originator, layers->payer_layer.client_envelope,
-                     digest);
-    name_signer(digest, layers->payer_layer.signature, ret_signers->payer);
-    mig_originator_digest(layers->unsigned_envelope, digest);
-    name_signer(digest, layers->originator_signature, ret_signers->originator);
-}
-
-/* Recovering is nearly all that a comparison costs; the same bytes have the same signers. */
-static int name_signers(struct parity_held *held, struct parity_known *known, struct mig_error *err)
-{
-    uint8_t digest[MIG_SHA256_SIZE];
-    int result;
-
-    if (!known) {
-        recover_signers(&held->layers, &held->signers);
-        return MIG_OK;
+    if (recover) {
+        mig_payer_digest(layers->payer_layer.target_originator, layers->payer_layer.client_envelope,
+                         payer);
+        mig_originator_digest(layers->unsigned_envelope, originator);
     }
-    if ((result = mig_sha256(&held->row->originator_envelope, 1, digest, err)) != MIG_OK)
-        return result;
-    if (!known->set || memcmp(known->digest, digest, sizeof digest) != 0) {
-        recover_signers(&held->layers, &known->signers);
-        memcpy(known->digest, digest, sizeof digest);
-        known->set = true;
-    }
-    held->signers = known->signers;
-    return MIG_OK;
+    name_signer(recover ? payer : NULL, *signatures[0], &terms->payer, held->signers.payer);
+    name_signer(recover ? originator : NULL, *signatures[1], &terms->originator,
+                held->signers.originator);
+    for (size_t i = 0; i < mig_count_of(signatures); i++)
+        held->signatures += signatures[i]->size > 0;
+    held->signatures_checked = recover ? held->signatures : 0;
 }
 
 /* Protobuf lets the same values be written in many ways, and lets unknown fields pass: only what
@@ -68,13 +63,25 @@ static int rewrite(struct parity_held *held, struct mig_arena *arena, struct mig
                                          arena, &held->rewritten, err);
 }
 
-int parity_held_read(const struct mig_node_row *row, struct parity_known *known,
-                     struct mig_arena *arena, struct parity_held *ret_held, struct mig_error *err)
+static bool same_envelope(const struct mig_node_row *row, const struct parity_held *twin)
+{
+    return twin && twin->row && row->has_envelope && twin->row->has_envelope &&
+           mig_bytes_equal(row->originator_envelope, twin->row->originator_envelope);
+}
+
+int parity_held_read(const struct parity_terms *terms, const struct mig_node_row *row,
+                     const struct parity_held *twin, bool recover, struct mig_arena *arena,
+                     struct parity_held *ret_held, struct mig_error *err)
 {
     struct parity_held held = {.row = row};
     struct mig_error trouble = MIG_ERROR_INIT;
     int result = MIG_OK;
 
+    if (same_envelope(row, twin)) {
+        *ret_held = *twin;
+        ret_held->row = row;
+        return MIG_OK;
+    }
     if (row->has_envelope)
         result =
             mig_originator_envelope_parse(row->originator_envelope, arena, &held.layers, &trouble);
@@ -83,9 +90,11 @@ int parity_held_read(const struct mig_node_row *row, struct parity_known *known,
     held.readable = row->has_envelope && result == MIG_OK;
     snprintf(held.trouble, sizeof held.trouble, "%.*s", (int) sizeof held.trouble - 1,
              trouble.message);
-    if (held.readable && ((result = name_signers(&held, known, err)) != MIG_OK ||
-                          (result = rewrite(&held, arena, err)) != MIG_OK))
-        return result;
+    if (held.readable) {
+        name_signers(terms, recover, &held);
+        if ((result = rewrite(&held, arena, err)) != MIG_OK)
+            return result;
+    }
     *ret_held = held;
     return MIG_OK;
 }

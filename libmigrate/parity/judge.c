@@ -153,8 +153,18 @@ static int judge_held(const struct parity_terms *terms, enum mig_kind kind, bool
     struct mig_envelope expected = {0};
     struct parity_held held;
     bool pruned = false;
-    int result = parity_held_read(pair->held, pair->known, scratch, &held, err);
+    /* Who signed is all that vouches for a row that the source has no more. */
+    int result = parity_held_read(terms, pair->held, pair->twin,
+                                  !pair->planned ||
+                                      parity_sample_takes(terms, kind, pair->held->sequence_id),
+                                  scratch, &held, err);
 
+    if (result == MIG_OK && pair->twin)
+        *pair->twin = held;
+    if (result == MIG_OK) {
+        pair->signatures = held.signatures;
+        pair->signatures_checked = held.signatures_checked;
+    }
     if (result == MIG_OK && pair->planned)
         expected = *pair->planned;
     if (result == MIG_OK && expired)

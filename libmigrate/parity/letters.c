@@ -164,13 +164,13 @@ static int check_row(struct parity_check *check, const struct mig_envelope *reje
     return MIG_OK;
 }
 
-int parity_check_letters(struct parity_check *check, const struct mig_part *part,
+int parity_check_letters(struct parity_check *check, const struct parity_job *job,
                          struct mig_error *err)
 {
     int result = MIG_OK;
 
-    for (size_t i = 0; i < part->row_count && result == MIG_OK; i++)
-        if (part->envelopes[i].route == MIG_ROUTE_REJECTED)
-            result = check_row(check, &part->envelopes[i], err);
+    for (const struct parity_subject *subject = job->rejected.first; subject && result == MIG_OK;
+         subject = subject->next)
+        result = check_row(check, &subject->envelope, err);
     return result;
 }

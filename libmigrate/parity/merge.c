@@ -1,40 +1,33 @@
-/* Two rising lists side by side: what has the same id is a pair, what stands alone too. */
+/* Rising lists side by side, the source's and each node's: what has the same id belongs together.
+ */
 #include "libmigrate/parity/parity_private.h"
 
-int64_t parity_batch_reach(const struct parity_batch *batch)
+bool parity_job_next(struct parity_job *job, int64_t *ret_id, const struct mig_row **ret_row)
 {
-    if (batch->ended)
-        return INT64_MAX;
-    return batch->count > 0 ? batch->rows[batch->count - 1].sequence_id : INT64_MIN;
+    const struct mig_row *row = job->next_row < job->row_count ? &job->rows[job->next_row] : NULL;
+    bool any = row != NULL;
+    int64_t id = row ? row->id : INT64_MAX;
+
+    for (size_t i = 0; i < job->slice_count; i++) {
+        const struct parity_slice *slice = &job->slices[i];
+
+        if (slice->next == slice->count)
+            continue;
+        any = true;
+        if (slice->rows[slice->next].sequence_id < id)
+            id = slice->rows[slice->next].sequence_id;
+    }
+    if (!any)
+        return false;
+    *ret_id = id;
+    *ret_row = row && row->id == id ? row : NULL;
+    job->next_row += *ret_row != NULL;
+    return true;
 }
 
-size_t parity_pair_up(struct parity_plan *plan, struct parity_batch *batch, int64_t up_to,
-                      struct parity_pair *pairs)
+const struct mig_node_row *parity_slice_take(struct parity_slice *slice, int64_t id)
 {
-    size_t count = 0;
-
-    for (;;) {
-        const struct mig_envelope *planned =
-            plan->next < plan->count ? &plan->envelopes[plan->next] : NULL;
-        const struct mig_node_row *held =
-            batch->next < batch->count ? &batch->rows[batch->next] : NULL;
-
-        if (planned && planned->sequence_id > up_to)
-            planned = NULL;
-        if (held && held->sequence_id > up_to)
-            held = NULL;
-        if (!planned && !held)
-            return count;
-        if (planned && held && planned->sequence_id < held->sequence_id)
-            held = NULL;
-        else if (planned && held && planned->sequence_id > held->sequence_id)
-            planned = NULL;
-        plan->next += planned != NULL;
-        batch->next += held != NULL;
-        pairs[count++] = (struct parity_pair){
-            .planned = planned,
-            .held = held,
-            .known = planned && plan->known ? &plan->known[planned - plan->envelopes] : NULL,
-        };
-    }
+    if (slice->next == slice->count || slice->rows[slice->next].sequence_id != id)
+        return NULL;
+    return &slice->rows[slice->next++];
 }

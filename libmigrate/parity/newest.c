@@ -5,15 +5,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define TOPICS_ASKED 1000
 /* Originators from here on are nodes that take live uploads. */
 #define FIRST_LIVE_ORIGINATOR 100
-
-static bool is_current(const struct mig_envelope *envelope)
-{
-    return envelope->kind == MIG_KIND_KEY_PACKAGES && envelope->route == MIG_ROUTE_NODE &&
-           !envelope->row->values[MIG_KP_CURRENT_SINCE_NS].is_null;
-}
 
 /* Nothing is known here of what was uploaded live, nor of who may sign it; but it must be readable,
  * and be what it lies there for. */
@@ -76,38 +69,52 @@ static int judge_newest(struct parity_check *check, size_t node, const struct mi
     return parity_report_add(check, current->kind, current->sequence_id, node, &note, err);
 }
 
-static int ask(struct parity_check *check, size_t node, const struct mig_envelope *const *currents,
-               size_t count, struct mig_error *err)
+static int ask(struct parity_check *check, size_t node, struct mig_error *err)
 {
-    struct mig_bytes topics[TOPICS_ASKED];
-    struct mig_newest newest[TOPICS_ASKED];
+    const struct parity_currents *currents = &check->currents;
+    struct mig_bytes topics[PARITY_CURRENTS_MAX];
+    struct mig_newest newest[PARITY_CURRENTS_MAX];
     int result;
 
-    for (size_t i = 0; i < count; i++)
-        topics[i] = currents[i]->topic;
-    result = mig_node_newest(check->nodes[node].asker, topics, count, newest, err);
-    for (size_t i = 0; i < count && result == MIG_OK; i++)
-        result = judge_newest(check, node, currents[i], &newest[i], err);
+    for (size_t i = 0; i < currents->count; i++)
+        topics[i] = currents->items[i].topic;
+    result = mig_node_newest(check->nodes[node].asker, topics, currents->count, newest, err);
+    for (size_t i = 0; i < currents->count && result == MIG_OK; i++)
+        result = judge_newest(check, node, &currents->items[i], &newest[i], err);
     return result;
 }
 
-int parity_check_newest(struct parity_check *check, const struct mig_part *part,
+int parity_flush_newest(struct parity_check *check, struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (size_t node = 0; node < check->node_count && check->currents.count > 0 && result == MIG_OK;
+         node++)
+        result = ask(check, node, err);
+    check->currents.count = 0;
+    mig_arena_reset(&check->currents.arena);
+    return result;
+}
+
+int parity_check_newest(struct parity_check *check, const struct parity_job *job,
                         struct mig_error *err)
 {
-    const struct mig_envelope *currents[TOPICS_ASKED];
-    size_t next = 0, count;
     int result = MIG_OK;
 
     /* The Go migrator's gateway_time follows the run, and tells nothing of what is current. */
-    if (part->table != MIG_TABLE_KEY_PACKAGES ||
-        check->terms.manifest->policy.profile == MIG_PROFILE_XMTPD)
+    if (check->terms.manifest->policy.profile == MIG_PROFILE_XMTPD)
         return MIG_OK;
-    while (next < part->row_count && result == MIG_OK) {
-        for (count = 0; next < part->row_count && count < TOPICS_ASKED; next++)
-            if (is_current(&part->envelopes[next]))
-                currents[count++] = &part->envelopes[next];
-        for (size_t node = 0; node < check->node_count && count > 0 && result == MIG_OK; node++)
-            result = ask(check, node, currents, count, err);
+    for (const struct parity_subject *subject = job->currents.first; subject && result == MIG_OK;
+         subject = subject->next) {
+        struct mig_envelope *current = &check->currents.items[check->currents.count];
+
+        *current = subject->envelope;
+        current->row = NULL;
+        if ((result = mig_arena_copy(&check->currents.arena, subject->envelope.topic,
+                                     &current->topic, err)) != MIG_OK)
+            return result;
+        if (++check->currents.count == PARITY_CURRENTS_MAX)
+            result = parity_flush_newest(check, err);
     }
     return result;
 }

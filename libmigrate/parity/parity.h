@@ -18,12 +18,35 @@ struct json_object;
 
 #define MIG_PARITY_LIST_LIMIT 1000 /* differences listed unless asked otherwise */
 
+/*
+ * Whose signatures are recovered: of all rows, of a share of them, of none. Which rows a share
+ * takes follows from a seed, so that a check can be repeated, and nobody can know before who lacks
+ * it.
+ *
+ * What envelopes say is compared for every row, bytes included; of a row that is left out it is not
+ * proved who signed it. Rows that the source has no more are never left out: nothing else vouches
+ * for them.
+ */
+enum mig_parity_signatures {
+    MIG_PARITY_SIGNATURES_ALL,
+    MIG_PARITY_SIGNATURES_SAMPLE,
+    MIG_PARITY_SIGNATURES_NONE,
+};
+#define MIG_PARITY_SEED_SIZE 16
+struct mig_parity_sampling {
+    enum mig_parity_signatures which;
+    double percent; /* of SAMPLE: above 0, 100 at most */
+    bool has_seed;  /* else: a random one */
+    uint8_t seed[MIG_PARITY_SEED_SIZE];
+};
+
 struct mig_parity_options {
     const char *const *nodes; /* names of the manifest's nodes to look at */
     size_t node_count;        /* 0: all */
     bool has_as_of;           /* else: the as_of of the last run that the nodes know, else now */
     int64_t as_of_ns;
-    unsigned threads;                     /* 0: one per core */
+    unsigned threads; /* 0: one per core */
+    struct mig_parity_sampling sampling;
     const struct mig_address *payer;      /* whose signatures are expected: */
     const struct mig_address *originator; /* NULL: the manifest's keys' */
     size_t list_limit;                    /* how many differences are listed; all are counted */
@@ -91,9 +114,12 @@ struct mig_parity_report {
     char run[33]; /* the run that bounds come from, "" when none is known */
     struct mig_parity_node *nodes;
     size_t node_count;
-    struct mig_tally tally;                    /* of the rows judged, by what they must become */
-    uint64_t waived[MIG_KIND_COUNT];           /* of the rejected, those waived on every node */
-    uint64_t above_bound[MIG_KIND_COUNT];      /* rows not judged: they came after the run */
+    struct mig_tally tally;                  /* of the rows judged, by what they must become */
+    uint64_t waived[MIG_KIND_COUNT];         /* of the rejected, those waived on every node */
+    uint64_t above_bound[MIG_KIND_COUNT];    /* rows not judged: they came after the run */
+    struct mig_parity_sampling sampling;     /* with its seed */
+    uint64_t signatures, signatures_checked; /* two a row that a node holds; whose signer is known,
+                                                recovered once for nodes that hold the same bytes */
     struct mig_parity_difference *differences; /* by kind, id and node; at most list_limit */
     size_t listed;
     uint64_t difference_count; /* of all */
@@ -105,13 +131,17 @@ struct mig_parity_report {
  * verdict.
  *
  * Errors: as mig_source_open() and mig_node_open(); MIG_E_USAGE (no such node, no key to compare
- * with); MIG_E_REFUSED (the nodes know runs of different instants, or only of one to come);
- * MIG_E_CANCELLED; MIG_E_NOMEM. Release the report with mig_parity_report_release().
+ * with); MIG_E_IO (no random bytes to sample with); MIG_E_REFUSED (the nodes know runs of different
+ * instants, or only of one to come); MIG_E_CANCELLED; MIG_E_NOMEM. Release the report with
+ * mig_parity_report_release().
  */
 int mig_parity_check(const struct mig_manifest *manifest, const struct mig_parity_options *options,
                      const struct mig_hooks *hooks, const struct mig_stop *stop,
                      struct mig_parity_report *ret_report, struct mig_error *err);
 void mig_parity_report_release(struct mig_parity_report *report);
+
+/* "all", "sample", "none". */
+const char *mig_parity_signatures_name(enum mig_parity_signatures which);
 
 /* "green", "partial", "red". */
 const char *mig_parity_verdict_name(enum mig_parity_verdict verdict);

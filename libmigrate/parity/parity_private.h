@@ -13,6 +13,12 @@
 
 #define PARITY_SIDE_SIZE sizeof(((struct mig_parity_difference *) 0)->expected)
 
+/* Whose signature something must be. */
+struct parity_signer {
+    struct mig_address address;
+    char text[MIG_ADDRESS_TEXT_SIZE];
+};
+
 /* ---- terms: what everything is judged by; fixed while threads are at work ------------------- */
 
 struct parity_terms {
@@ -20,11 +26,12 @@ struct parity_terms {
     struct mig_manifest keeping; /* the manifest, but for expired rows, which it keeps */
     struct mig_transform *transform, *keeping_transform;
     bool clock_is_the_rows; /* originator_ns follows from the row, not from when a run was */
-    char payer[MIG_ADDRESS_TEXT_SIZE], originator[MIG_ADDRESS_TEXT_SIZE];
+    struct parity_signer payer, originator;
     int64_t as_of_ns, now_ns;
     bool has_run;
     char run[33];
     int64_t bounds[MIG_TABLE_COUNT]; /* of the run */
+    struct mig_parity_sampling sampling;
 };
 
 /* Pins the terms: addresses, the run that the nodes know, as_of. Release with
@@ -33,6 +40,12 @@ int parity_terms_pin(struct parity_terms *terms, const struct mig_manifest *mani
                      const struct mig_parity_options *options, struct mig_node *const *nodes,
                      size_t node_count, const struct mig_hooks *hooks, struct mig_error *err);
 void parity_terms_release(struct parity_terms *terms);
+
+/* sample.c: settles what is sampled; a seed is drawn where none is given. Errors: MIG_E_IO. */
+int parity_sample_pin(struct parity_terms *terms, const struct mig_parity_sampling *sampling,
+                      struct mig_error *err);
+/* Whether the signatures of this row are among those to be checked; for all nodes alike. */
+bool parity_sample_takes(const struct parity_terms *terms, enum mig_kind kind, int64_t id);
 
 /* runs.c. A run that is at its end on one node is taken for finished on all: it ends on one after
  * the other, once all have its rows. */
@@ -67,17 +80,9 @@ int parity_show_digest(struct mig_bytes bytes, char text[PARITY_SIDE_SIZE], stru
 
 /* ---- held: a node's row taken apart --------------------------------------------------------- */
 
-/* Addresses, or what there is instead. */
+/* Addresses, or what there is instead; empty where nobody looked. */
 struct parity_signers {
     char payer[MIG_ADDRESS_TEXT_SIZE], originator[MIG_ADDRESS_TEXT_SIZE];
-};
-
-/* Whose signatures an envelope's are, once somebody has found out: other nodes mostly hold the same
- * bytes. Starts as all zero. */
-struct parity_known {
-    bool set;
-    uint8_t digest[MIG_SHA256_SIZE]; /* of the whole envelope */
-    struct parity_signers signers;
 };
 
 struct parity_held {
@@ -88,12 +93,16 @@ struct parity_held {
     struct parity_signers signers;
     struct mig_bytes rewritten; /* the envelope as its layers ought to be written; empty when
                                    signatures are missing */
+    unsigned signatures, signatures_checked;
 };
 
-/* Parses, recovers, rewrites. What ret_held points to lies in arena. known, if any, is believed and
- * kept up. Errors: MIG_E_NOMEM. */
-int parity_held_read(const struct mig_node_row *row, struct parity_known *known,
-                     struct mig_arena *arena, struct parity_held *ret_held, struct mig_error *err);
+/* Parses, recovers, rewrites; or takes over what is known of twin, another node's row of the same
+ * id, which mostly holds the same bytes (NULL: there is none). Without recover nobody's signature
+ * is looked at, but that it is there. What ret_held points to lies in arena. Errors: MIG_E_NOMEM.
+ */
+int parity_held_read(const struct parity_terms *terms, const struct mig_node_row *row,
+                     const struct parity_held *twin, bool recover, struct mig_arena *arena,
+                     struct parity_held *ret_held, struct mig_error *err);
 
 /* ---- compare -------------------------------------------------------------------------------- */
 
@@ -102,7 +111,7 @@ int parity_compare(const struct parity_terms *terms, const struct mig_envelope *
                    const struct parity_held *held, struct parity_notes *notes,
                    struct mig_error *err);
 
-/* ---- merge: two rising lists, side by side -------------------------------------------------- */
+/* ---- judge ---------------------------------------------------------------------------------- */
 
 enum parity_outcome {
     PARITY_NOTHING, /* nothing to count: absent and rightly so, or above the bound */
@@ -113,42 +122,18 @@ enum parity_outcome {
     PARITY_EXPIRED_PRESENT,
 };
 
-/* What belongs to one id; at least one side is there. */
+/* What belongs to one id at one node; at least one side is there. */
 struct parity_pair {
     const struct mig_envelope *planned; /* what became of the source's row, or NULL */
     const struct mig_node_row *held;    /* the node's row, or NULL */
-    struct parity_known *known;         /* of the source's row, or NULL */
+    struct parity_held *twin;           /* what was last read of this id; kept up by the judge */
     enum parity_outcome outcome;
     struct parity_note *notes;
+    unsigned signatures, signatures_checked; /* of held */
 };
-
-/* Some of a node's rows, rising; what they point to lies in arena. */
-struct parity_batch {
-    struct mig_arena arena;
-    struct mig_node_row *rows;
-    size_t count, next;
-    bool ended; /* nothing follows */
-};
-
-/* The source's side: envelopes of a transformed part, and how far they are dealt with. */
-struct parity_plan {
-    const struct mig_envelope *envelopes;
-    struct parity_known *known; /* one an envelope, or NULL */
-    size_t count, next;
-};
-
-/* Takes what has ids up to, and including, up_to off both sides and pairs it by id, in order.
- * pairs has room for all that is left on both sides. Gives the number of pairs. */
-size_t parity_pair_up(struct parity_plan *plan, struct parity_batch *batch, int64_t up_to,
-                      struct parity_pair *pairs);
-
-/* Up to which id a batch tells all. */
-int64_t parity_batch_reach(const struct parity_batch *batch);
-
-/* ---- judge ---------------------------------------------------------------------------------- */
 
 /* Sets a pair's outcome and notes. kind is what the node's side holds; a row that is not required
- * may be absent. scratch may be released afterwards, the notes' arena not. Any thread. */
+ * may be absent. What is kept in twin lies in scratch. Any thread. Errors: MIG_E_NOMEM. */
 int parity_judge(const struct parity_terms *terms, enum mig_kind kind, bool required,
                  struct mig_arena *scratch, struct mig_arena *notes_arena, struct parity_pair *pair,
                  struct mig_error *err);
@@ -169,6 +154,19 @@ size_t parity_segments(const struct mig_settled *settled, int64_t bound,
                        struct parity_segment ret_segments[PARITY_SEGMENTS_MAX]);
 
 /* ---- streams: reading ahead in a thread ----------------------------------------------------- */
+
+/* Some of a node's rows, rising; what they point to lies in arena. */
+struct parity_batch {
+    struct mig_arena arena;
+    struct mig_node_row *rows;
+    size_t count, next;
+    bool ended;     /* nothing follows */
+    unsigned users; /* jobs that are cut from it, and whoever cuts them; kept by that one thread */
+};
+/* Up to which id a batch tells all. */
+int64_t parity_batch_reach(const struct parity_batch *batch);
+size_t parity_batch_bytes(const struct parity_batch *batch);
+void parity_batch_free(struct parity_batch **batch);
 
 struct parity_stream {
     struct mig_queue *queue;
@@ -191,7 +189,89 @@ int parity_stream_node(struct parity_stream *stream, struct mig_node *node, uint
 int parity_stream_next(struct parity_stream *stream, void **ret_item, struct mig_error *err);
 /* Stops the thread and frees what was read ahead. A stream that is all zero is fine. */
 void parity_stream_end(struct parity_stream *stream);
-void parity_batch_free(struct parity_batch **batch);
+
+/* ---- jobs: a stretch of ids at the source and at all nodes, judged by one worker ------------- */
+
+/* A part of the source, and how many jobs are cut from it. */
+struct parity_part {
+    struct mig_part *part;
+    unsigned users;
+};
+
+/* A job's share of a batch, and what came of it at this node. */
+struct parity_slice {
+    struct parity_batch *batch;
+    const struct mig_node_row *rows;
+    size_t count, next;
+    struct mig_parity_sums sums; /* of the rows that are no findings */
+};
+
+/* What one node's side of one id has to tell. */
+struct parity_finding {
+    struct parity_finding *next;
+    int64_t id;
+    size_t node;
+    const struct mig_node_row *held;
+    bool sourceless; /* the source has no such row */
+    enum parity_outcome outcome;
+    struct parity_note *notes;
+};
+
+/* A row that questions are to be asked about. */
+struct parity_subject {
+    struct parity_subject *next;
+    struct mig_envelope envelope; /* of its bytes the topic only */
+};
+struct parity_subjects {
+    struct parity_subject *first, **last;
+};
+
+struct parity_job {
+    struct parity_job *next; /* in the order of ids */
+    struct parity_segment segment;
+    enum mig_kind kind; /* of what nodes hold */
+    struct parity_part *part;
+    const struct mig_row *rows;
+    size_t row_count, next_row;
+    struct parity_slice *slices; /* one a node, or none when nodes hold no such rows */
+    size_t slice_count;
+    /* what the worker finds; it all lies in arena */
+    struct mig_arena arena;
+    struct mig_tally tally;
+    struct parity_finding *findings, **last_finding;
+    struct parity_subjects rejected, currents; /* of rows that are judged */
+    uint64_t signatures, signatures_checked;
+    bool done;
+    struct mig_error failure;
+};
+
+/* merge.c: the lowest id that is left on any side, with the source's row of it or NULL; false when
+ * nothing is left. */
+bool parity_job_next(struct parity_job *job, int64_t *ret_id, const struct mig_row **ret_row);
+/* The row of that id in a slice, or NULL; the slice is beyond it then. */
+const struct mig_node_row *parity_slice_take(struct parity_slice *slice, int64_t id);
+
+/* job.c: derives the source's rows, judges all nodes' against them. scratch may be anybody's that
+ * no other thread uses. Errors: MIG_E_NOMEM. */
+int parity_job_run(const struct parity_terms *terms, struct parity_job *job,
+                   struct mig_arena *scratch, struct mig_error *err);
+
+/* ---- crew: threads that do jobs, each one whole ---------------------------------------------- */
+
+struct parity_crew;
+typedef int parity_work_fn(const void *context, struct parity_job *job, struct mig_arena *scratch,
+                           struct mig_error *err);
+
+/* Starts threads (0: one a core). Errors: MIG_E_NOMEM, MIG_E_TEMPORARY. */
+int parity_crew_open(unsigned threads, parity_work_fn *work, const void *context,
+                     struct parity_crew **ret_crew, struct mig_error *err);
+/* Waits for jobs in hand, not for those that nobody has begun; they stay whose they are. */
+void parity_crew_close(struct parity_crew **crew);
+unsigned parity_crew_size(const struct parity_crew *crew);
+/* Borrows the job until it is done. Errors: MIG_E_NOMEM. */
+int parity_crew_begin(struct parity_crew *crew, struct parity_job *job, struct mig_error *err);
+/* Waits until a job is done. Errors: the job's. */
+int parity_crew_await(struct parity_crew *crew, struct parity_job *job, struct mig_error *err);
 
 /* ---- sourceless: rows that nodes hold and the source lacks ----------------------------------- */
 
@@ -206,9 +286,10 @@ struct parity_sourceless {
     size_t count, capacity;
 };
 
-/* Remembers that a node holds what the pair has. Errors: MIG_E_NOMEM. */
+/* Remembers that a node holds a row. Errors: MIG_E_NOMEM. */
 int parity_sourceless_add(struct parity_sourceless *sourceless, size_t node,
-                          const struct parity_pair *pair, struct mig_error *err);
+                          const struct mig_node_row *held, enum parity_outcome outcome,
+                          struct mig_error *err);
 /* By id and node. */
 void parity_sourceless_sort(struct parity_sourceless *sourceless);
 /* Finds the next id, from *at on, that must be on every node: V3 has pruned it, a node holds it,
@@ -231,12 +312,19 @@ struct parity_node {
     struct mig_node *asker;  /* for questions in between */
     struct parity_stream stream;
     struct parity_batch *batch;
-    struct parity_plan plan;
     struct parity_letters letters[MIG_KIND_COUNT];
     struct parity_brought {
         bool known;
         struct mig_brought of;
     } brought[MIG_TABLE_COUNT]; /* of the id asked for last */
+};
+
+/* Current key packages that nodes have not been asked about yet. */
+#define PARITY_CURRENTS_MAX 1000
+struct parity_currents {
+    struct mig_arena arena;
+    struct mig_envelope items[PARITY_CURRENTS_MAX]; /* of their bytes the topics only */
+    size_t count;
 };
 
 /* The check under way. */
@@ -248,16 +336,29 @@ struct parity_check {
     struct mig_source *source_asker; /* opened when there is something to ask */
     struct parity_node *nodes;       /* in the order of the report's */
     size_t node_count;
-    struct mig_pool *pool;
-    struct parity_pair *pairs;
-    size_t pair_capacity;
+    struct parity_crew *crew;
+    struct parity_job *jobs, **last_job; /* under way, in the order of ids */
+    size_t job_count, bytes_in_hand;     /* bytes of parts and batches that jobs are cut from */
     struct parity_sourceless sourceless; /* of the ids in hand */
-    struct parity_known *known;          /* of the part in hand; NULL when there is one node only */
-    struct mig_arena *scratch, *notes;   /* one a worker */
+    struct parity_currents currents;
     struct mig_parity_report report;
     size_t list_limit;
     uint64_t rows_done, rows_total;
 };
+
+/* cut.c: the next job of a part: its ids from those on that the job before ended with. Waits for
+ * the nodes' streams. *ret_more: the part goes on behind it. Errors: those of the reading. */
+int parity_cut(struct parity_check *check, const struct parity_segment *segment, enum mig_kind kind,
+               struct parity_part *part, size_t *next_row, struct parity_job **ret_job,
+               bool *ret_more, struct mig_error *err);
+void parity_job_free(struct parity_check *check, struct parity_job **job);
+int parity_part_take(struct parity_check *check, struct mig_part **part,
+                     struct parity_part **ret_part, struct mig_error *err);
+void parity_part_leave(struct parity_check *check, struct parity_part **part);
+void parity_batch_leave(struct parity_check *check, struct parity_batch **batch);
+
+/* collect.c: puts into the report what a job has found, and asks what it leaves open. */
+int parity_collect(struct parity_check *check, struct parity_job *job, struct mig_error *err);
 
 /* ends.c: connects, pins the terms and makes ready; ends it, wherever it stands. check has its
  * hooks, stop and list_limit, all else zero, and must not move in memory. */
@@ -276,15 +377,17 @@ int parity_check_sourceless(struct parity_check *check, enum mig_kind kind, stru
 
 /* ---- questions asked in between ------------------------------------------------------------- */
 
-/* letters.c: every rejected row of the part must lie whole in every node's dead letter box; counts
+/* letters.c: every rejected row of the job must lie whole in every node's dead letter box; counts
  * those that are waived on all nodes. */
-int parity_check_letters(struct parity_check *check, const struct mig_part *part,
+int parity_check_letters(struct parity_check *check, const struct parity_job *job,
                          struct mig_error *err);
 void parity_letters_release(struct parity_letters *letters);
 
-/* newest.c: what clients would be given. */
-int parity_check_newest(struct parity_check *check, const struct mig_part *part,
+/* newest.c: what clients would be given: collects current key packages, and asks the nodes about
+ * many at once. The flush asks about those that are left. */
+int parity_check_newest(struct parity_check *check, const struct parity_job *job,
                         struct mig_error *err);
+int parity_flush_newest(struct parity_check *check, struct mig_error *err);
 /* reach.c: a node holds no row, up to settled_bound, that is above all that runs have reached. */
 int parity_check_reach(struct parity_check *check, enum mig_kind kind, int64_t settled_bound,
                        struct mig_error *err);

@@ -12,7 +12,7 @@ int parity_report_begin(struct mig_parity_report *report, const struct parity_te
 {
     const bool correct = terms->manifest->policy.profile == MIG_PROFILE_CORRECT;
 
-    *report = (struct mig_parity_report){.as_of_ns = terms->as_of_ns};
+    *report = (struct mig_parity_report){.as_of_ns = terms->as_of_ns, .sampling = terms->sampling};
     snprintf(report->network, sizeof report->network, "%s", terms->manifest->network);
     snprintf(report->profile, sizeof report->profile, "%s", correct ? "correct" : "xmtpd");
     memcpy(report->run, terms->run, sizeof report->run);

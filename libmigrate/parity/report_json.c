@@ -2,6 +2,7 @@
 #include "libmigrate/parity/parity_private.h"
 
 #include <json-c/json.h>
+#include <stdio.h>
 
 /* json-c gives NULL when memory is out: noted once, and told at the end. */
 struct writer {
@@ -99,6 +100,24 @@ static void put_counts(struct writer *writer, struct json_object *document,
                        report->tally.findings[finding]);
 }
 
+static void put_signatures(struct writer *writer, struct json_object *document,
+                           const struct mig_parity_report *report)
+{
+    const struct mig_parity_sampling *sampling = &report->sampling;
+    struct json_object *object = put_object(writer, document, "signatures");
+    char seed[2 * MIG_PARITY_SEED_SIZE + 1], percent[32];
+
+    put_text(writer, object, "which", mig_parity_signatures_name(sampling->which));
+    put_number(writer, object, "held", report->signatures);
+    put_number(writer, object, "checked", report->signatures_checked);
+    if (sampling->which != MIG_PARITY_SIGNATURES_SAMPLE)
+        return;
+    snprintf(percent, sizeof percent, "%.15g", sampling->percent);
+    put(writer, object, "percent", json_object_new_double_s(sampling->percent, percent));
+    mig_hex_encode((struct mig_bytes){sampling->seed, sizeof sampling->seed}, seed);
+    put_text(writer, object, "seed", seed);
+}
+
 static void put_differences(struct writer *writer, struct json_object *document,
                             const struct mig_parity_report *report)
 {
@@ -146,6 +165,7 @@ int mig_parity_report_json(const struct mig_parity_report *report, struct json_o
     for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
         put_kind(&writer, kinds, report, (enum mig_kind) kind);
     put_counts(&writer, document, report);
+    put_signatures(&writer, document, report);
     put_differences(&writer, document, report);
     put_number(&writer, document, "difference_count", report->difference_count);
     put_text(&writer, document, "verdict", mig_parity_verdict_name(report->verdict));

@@ -8,7 +8,8 @@
 #define FIRST_ROWS 256
 
 int parity_sourceless_add(struct parity_sourceless *sourceless, size_t node,
-                          const struct parity_pair *pair, struct mig_error *err)
+                          const struct mig_node_row *held, enum parity_outcome outcome,
+                          struct mig_error *err)
 {
     if (sourceless->count == sourceless->capacity) {
         const size_t capacity = sourceless->capacity ? sourceless->capacity * 2 : FIRST_ROWS;
@@ -20,10 +21,10 @@ int parity_sourceless_add(struct parity_sourceless *sourceless, size_t node,
         sourceless->capacity = capacity;
     }
     sourceless->rows[sourceless->count++] = (struct parity_sourceless_row){
-        .id = pair->held->sequence_id,
+        .id = held->sequence_id,
         .node = node,
-        .pruned = pair->outcome == PARITY_PRUNED,
-        .expiry = pair->held->expiry,
+        .pruned = outcome == PARITY_PRUNED,
+        .expiry = held->expiry,
     };
     return MIG_OK;
 }

@@ -6,9 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AHEAD_BYTES ((size_t) 8 << 20)
-#define BATCH_ROWS 4096
-#define BATCH_BYTES ((size_t) 4 << 20)
+/* Small parts and batches: what is read ahead and in hand is bounded by their bytes, and none of
+ * them is worth waiting for. */
+#define AHEAD_BYTES ((size_t) 6 << 20)
+#define BATCH_ROWS 1024
+#define BATCH_BYTES ((size_t) 1 << 20)
+#define PART_LIMITS ((struct mig_part_limits){BATCH_ROWS, BATCH_BYTES})
 
 /* ---- batches ------------------------------------------------------------------------------ */
 
@@ -29,8 +32,14 @@ static int new_batch(struct parity_batch **ret_batch, struct mig_error *err)
 
     if (!batch || !(batch->rows = calloc(BATCH_ROWS, sizeof *batch->rows)))
         return mig_fail(err, MIG_E_NOMEM, "cannot hold %d rows: out of memory", BATCH_ROWS);
+    batch->users = 1;
     *ret_batch = mig_take(batch);
     return MIG_OK;
+}
+
+size_t parity_batch_bytes(const struct parity_batch *batch)
+{
+    return sizeof *batch + batch->arena.used_bytes + BATCH_ROWS * sizeof *batch->rows;
 }
 
 static int keep_row(struct parity_batch *batch, const struct mig_node_row *row,
@@ -64,9 +73,8 @@ static int check_order(struct mig_node *node, const struct mig_node_row *row, bo
 static int push_batch(struct parity_stream *stream, struct parity_batch **batch,
                       struct mig_error *err)
 {
-    const size_t bytes = (*batch)->arena.used_bytes + BATCH_ROWS * sizeof *(*batch)->rows;
     void *item = *batch;
-    int result = mig_queue_push(stream->queue, &item, bytes, err);
+    int result = mig_queue_push(stream->queue, &item, parity_batch_bytes(*batch), err);
 
     *batch = item;
     return result;
@@ -103,7 +111,7 @@ static int produce_parts(struct parity_stream *stream, struct mig_error *err)
         mig_cleanup(mig_part_free) struct mig_part *part = NULL;
         void *item;
 
-        result = mig_source_read_part(stream->source, MIG_PART_LIMITS, &part, err);
+        result = mig_source_read_part(stream->source, PART_LIMITS, &part, err);
         if (result != MIG_OK || !part)
             return result;
         item = part;

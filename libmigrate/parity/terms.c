@@ -25,9 +25,10 @@ static int pin_addresses(struct parity_terms *terms, const struct mig_parity_opt
             mig_hint(err, "without the keys, give their addresses: --payer and --originator");
         return result;
     }
-    mig_address_format(payer ? mig_signer_address(payer) : options->payer, terms->payer);
-    mig_address_format(originator ? mig_signer_address(originator) : options->originator,
-                       terms->originator);
+    terms->payer.address = payer ? *mig_signer_address(payer) : *options->payer;
+    terms->originator.address = originator ? *mig_signer_address(originator) : *options->originator;
+    mig_address_format(&terms->payer.address, terms->payer.text);
+    mig_address_format(&terms->originator.address, terms->originator.text);
     return MIG_OK;
 }
 
@@ -190,7 +191,8 @@ int parity_terms_pin(struct parity_terms *terms, const struct mig_manifest *mani
     terms->clock_is_the_rows =
         policy->profile == MIG_PROFILE_CORRECT && policy->clock == MIG_CLOCK_CREATED;
     terms->now_ns = mig_time_now_ns();
-    if ((result = pin_addresses(terms, options, hooks, err)) != MIG_OK ||
+    if ((result = parity_sample_pin(terms, &options->sampling, err)) != MIG_OK ||
+        (result = pin_addresses(terms, options, hooks, err)) != MIG_OK ||
         (result = pin_run(terms, options, nodes, node_count, hooks, err)) != MIG_OK ||
         (result = mig_transform_open(manifest, terms->as_of_ns, NULL, NULL, &terms->transform,
                                      err)) != MIG_OK)

@@ -452,6 +452,52 @@ def test_refuses_nodes_that_disagree_about_the_instant(world):
     assert named(world.check("--as-of", now, status=3)) == {("beta", "group_messages", id, "expiry")}
 
 
+# ---- whose signatures -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def forged(world):
+    """Both nodes hold some hundred rows; beta one whose signature nobody of us made."""
+    world.seed(300)
+    id = add_message(world.v3, "forged")
+    world.move()
+    psql(world.nodes["beta"], f"UPDATE {BLOB} SET originator_envelope = set_byte("
+         "originator_envelope, length(originator_envelope) - 20, get_byte(originator_envelope,"
+         f" length(originator_envelope) - 20) # 1) WHERE {row(10, id)}")
+    world.forged = {("beta", "group_messages", id, "originator_signer")}
+    return world
+
+
+def test_all_signatures_are_checked_unless_asked_otherwise(forged):
+    report = forged.check(status=3)
+    assert named(report) == forged.forged
+    held = sum(kind["nodes"][node]["held"] for kind in report["kinds"].values()
+               for node in kind.get("nodes", {}))
+    assert report["signatures"] == {"which": "all", "held": 2 * held, "checked": 2 * held}
+
+
+def test_without_signatures_the_verdict_says_so(forged, tool):
+    report = forged.check("--signatures", "none", status=0)
+    assert report["signatures"]["checked"] == 0 and report["signatures"]["held"] > 0
+    printed = tool("xmtp-parity", "check", "--manifest", forged.manifest, "--signatures",
+                   "none").out.splitlines()
+    assert printed[-1].startswith("verdict: green")
+    assert f"of 0 of {report['signatures']['held']} signatures only" in printed[-1]
+
+
+def test_a_sample_can_be_taken_again_by_its_seed(forged):
+    report = forged.check("--signatures", "sample:40", status=None)
+    taken = report["signatures"]
+    assert taken["which"] == "sample" and taken["percent"] == 40
+    assert 0 < taken["checked"] < taken["held"]
+    again = forged.check("--signatures", "sample:40", "--seed", taken["seed"], status=None)
+    assert again["signatures"] == taken and named(again) == named(report)
+    assert named(report) in (set(), forged.forged)
+    assert named(forged.check("--signatures", "sample:100", status=3)) == forged.forged
+    other = forged.check("--signatures", "sample:40", status=None)
+    assert other["signatures"]["seed"] != taken["seed"]
+
+
 def test_can_be_interrupted(world, start_tool):
     world.seed(20000)
     world.move()
@@ -468,6 +514,12 @@ def test_can_be_interrupted(world, start_tool):
     (("--payer", "0x12"), "--payer '0x12'"),
     (("--payer", PAYER_ADDRESS.replace("E7E3", "e7E3")), "checksum"),
     (("surplus",), "'surplus'"),
+    (("--signatures", "some"), "expected all, sample:P or none"),
+    (("--signatures", "sample:0"), "above 0"),
+    (("--signatures", "sample:100.5"), "100 at most"),
+    (("--signatures", "sample:nan"), "sample:nan"),
+    (("--seed", "00" * 16), "sample:P only"),
+    (("--signatures", "sample:5", "--seed", "00"), "32 hex digits"),
 ])
 def test_complains_about_words_it_cannot_use(world, tool, words, complaint):
     ran = tool("xmtp-parity", "check", "--manifest", world.manifest, *words, status=2)

@@ -85,7 +85,9 @@ int cmd_check(struct tool *tool, int argc, char **argv, struct mig_error *err)
 
     if (argc > 0)
         return mig_fail(err, MIG_E_USAGE, "check takes no argument: '%s'", argv[0]);
-    if ((options.payer &&
+    if ((result = parity_read_sampling(check_words.signatures, check_words.seed, &options.sampling,
+                                       err)) != MIG_OK ||
+        (options.payer &&
          (result = read_address("payer", check_words.payer, &payer, err)) != MIG_OK) ||
         (options.originator && (result = read_address("originator", check_words.originator,
                                                       &originator, err)) != MIG_OK) ||

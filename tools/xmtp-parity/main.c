@@ -10,6 +10,11 @@ static const struct tool_option check_options[] = {
      &check_words.payer},
     {"originator", "ADDRESS", "the originator's address, likewise", TOOL_TEXT,
      &check_words.originator},
+    {"signatures", "WHICH",
+     "all, sample:P (percent of the rows) or none (default: all); who signed the rest is not "
+     "proved",
+     TOOL_TEXT, &check_words.signatures},
+    {"seed", "HEX", "take the sample that an earlier report names", TOOL_TEXT, &check_words.seed},
     {.name = NULL},
 };
 

@@ -9,9 +9,14 @@
 struct check_words {
     struct tool_texts nodes;
     const char *payer, *originator;
+    const char *signatures, *seed;
     unsigned list;
 };
 extern struct check_words check_words;
+
+/* Understands --signatures and --seed; NULL when not given. Errors: MIG_E_USAGE. */
+int parity_read_sampling(const char *signatures, const char *seed,
+                         struct mig_parity_sampling *ret_sampling, struct mig_error *err);
 
 int cmd_check(struct tool *tool, int argc, char **argv, struct mig_error *err);
 

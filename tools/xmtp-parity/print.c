@@ -100,6 +100,21 @@ static int print_differences(const struct mig_parity_report *report, struct mig_
     return result;
 }
 
+static int print_signatures(const struct mig_parity_report *report, struct mig_error *err)
+{
+    char seed[2 * MIG_PARITY_SEED_SIZE + 1];
+
+    if (report->sampling.which != MIG_PARITY_SIGNATURES_SAMPLE)
+        return tool_print(err, "signatures: %" PRIu64 " of %" PRIu64 " checked",
+                          report->signatures_checked, report->signatures);
+    mig_hex_encode((struct mig_bytes){report->sampling.seed, sizeof report->sampling.seed}, seed);
+    return tool_print(
+        err,
+        "signatures: %" PRIu64 " of %" PRIu64 " checked; the same again: --signatures "
+        "sample:%.15g --seed %s",
+        report->signatures_checked, report->signatures, report->sampling.percent, seed);
+}
+
 static int print_verdict(const struct mig_parity_report *report, struct mig_error *err)
 {
     static const char *const stories[] = {
@@ -110,8 +125,14 @@ static int print_verdict(const struct mig_parity_report *report, struct mig_erro
                            "never overwrites what is altered or extra",
     };
 
-    return tool_print(err, "verdict: %s: %s", mig_parity_verdict_name(report->verdict),
-                      stories[report->verdict]);
+    if (report->signatures_checked == report->signatures)
+        return tool_print(err, "verdict: %s: %s", mig_parity_verdict_name(report->verdict),
+                          stories[report->verdict]);
+    return tool_print(err,
+                      "verdict: %s: %s; but who signed is known of %" PRIu64 " of %" PRIu64
+                      " signatures only",
+                      mig_parity_verdict_name(report->verdict), stories[report->verdict],
+                      report->signatures_checked, report->signatures);
 }
 
 int parity_print(const struct mig_parity_report *report, struct mig_error *err)
@@ -128,5 +149,5 @@ int parity_print(const struct mig_parity_report *report, struct mig_error *err)
     if ((result = print_counts(report, err)) != MIG_OK ||
         (result = print_differences(report, err)) != MIG_OK)
         return result;
-    return print_verdict(report, err);
+    return (result = print_signatures(report, err)) == MIG_OK ? print_verdict(report, err) : result;
 }

@@ -20,9 +20,9 @@ struct fixture {
     struct mig_transform *maker; /* as the mover: with keys, expired rows kept */
     struct mig_arena arena, scratch, notes;
     struct mig_row row;
-    struct mig_envelope made;   /* what the mover makes of row */
-    struct mig_node_row held;   /* as the node holds it */
-    struct parity_known *known; /* handed to the judge; NULL at first */
+    struct mig_envelope made; /* what the mover makes of row */
+    struct mig_node_row held; /* as the node holds it */
+    struct parity_held *twin; /* handed to the judge; NULL at first */
     struct parity_pair pair;
 };
 

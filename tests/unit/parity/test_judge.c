@@ -112,7 +112,7 @@ Test(judge, finds_a_forged_signature_of_either_kind)
     fixture_judge(&f);
     assert_notes("originator_signer/envelope");
     cr_assert_str_eq(f.pair.notes->found, forger);
-    cr_assert_str_eq(f.pair.notes->expected, f.terms.originator);
+    cr_assert_str_eq(f.pair.notes->expected, f.terms.originator.text);
 
     fixture_rebuild(&f, &layers, f.other, f.originator);
     fixture_judge(&f);
@@ -166,23 +166,37 @@ Test(judge, finds_bytes_that_no_layer_knows)
     assert_notes("encoding/envelope");
 }
 
-Test(judge, believes_known_signers_for_the_same_bytes_only)
+Test(judge, believes_what_is_known_of_a_twin_for_the_same_bytes_only)
 {
-    struct parity_known known = {0};
+    struct parity_held twin = {0};
     struct mig_layers layers;
 
-    f.known = &known;
+    f.twin = &twin;
     fixture_judge(&f);
     assert_notes("");
-    cr_assert(known.set);
-    strcpy(known.signers.payer, "somebody");
+    cr_assert_eq(twin.row, &f.held);
+    strcpy(twin.signers.payer, "somebody");
     fixture_judge(&f);
     assert_notes("payer_signer/envelope");
 
     layers = fixture_layers(&f);
     fixture_rebuild(&f, &layers, f.payer, f.other);
+    twin.row = &(struct mig_node_row){.has_envelope = true};
     fixture_judge(&f);
     assert_notes("originator_signer/envelope");
+}
+
+Test(judge, does_not_take_a_missing_envelope_for_a_twin)
+{
+    struct parity_held twin = {0};
+
+    f.twin = &twin;
+    f.held.has_envelope = false;
+    f.held.originator_envelope = (struct mig_bytes){0};
+    fixture_judge(&f);
+    assert_notes("blob_missing/envelope");
+    fixture_judge(&f);
+    assert_notes("blob_missing/envelope");
 }
 
 Test(judge, finds_meta_without_blob_and_still_compares_meta)

@@ -1,4 +1,4 @@
-/* Two rising lists side by side, and the cutting of a table's ids into segments. */
+/* Rising lists side by side, and the cutting of a table's ids into segments. */
 #include "libmigrate/parity/parity_private.h"
 
 #include <criterion/criterion.h>
@@ -6,119 +6,100 @@
 #include <stdio.h>
 
 #define SIDE_MAX 8
+#define NODES 2
 
 struct sides {
-    struct mig_envelope envelopes[SIDE_MAX];
-    struct mig_node_row rows[SIDE_MAX];
-    struct parity_plan plan;
-    struct parity_batch batch;
-    struct parity_pair pairs[2 * SIDE_MAX];
+    struct mig_row rows[SIDE_MAX];
+    struct mig_node_row held[NODES][SIDE_MAX];
+    struct parity_slice slices[NODES];
+    struct parity_job job;
 };
 
-static void fill(struct sides *sides, const int64_t *planned, size_t planned_count,
-                 const int64_t *held, size_t held_count)
-{
-    *sides = (struct sides){0};
-    for (size_t i = 0; i < planned_count; i++)
-        sides->envelopes[i].sequence_id = planned[i];
-    for (size_t i = 0; i < held_count; i++)
-        sides->rows[i].sequence_id = held[i];
-    sides->plan = (struct parity_plan){sides->envelopes, NULL, planned_count, 0};
-    sides->batch = (struct parity_batch){.rows = sides->rows, .count = held_count};
-}
+struct ids {
+    int64_t ids[SIDE_MAX];
+    size_t count;
+};
+#define IDS(...) ((struct ids){{__VA_ARGS__}, sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)})
+#define NONE ((struct ids){0})
 
-#define FILL(sides, planned, held)                                                                 \
-    fill(sides, planned, sizeof(planned) / sizeof(int64_t), held, sizeof(held) / sizeof(int64_t))
-#define IDS(...) ((const int64_t[]){__VA_ARGS__})
-
-/* "1- 2= 3+": only planned, both, only held. */
-static const char *pair_up(struct sides *sides, int64_t up_to)
+/* "1s 2sab": who has each id: the source, the first node, the second. */
+static const char *merge(struct ids source, struct ids alpha, struct ids beta)
 {
     static char text[512];
-    const size_t count = parity_pair_up(&sides->plan, &sides->batch, up_to, sides->pairs);
+    const struct ids *const nodes[NODES] = {&alpha, &beta};
+    struct sides sides = {.job = {.rows = sides.rows,
+                                  .row_count = source.count,
+                                  .slices = sides.slices,
+                                  .slice_count = NODES}};
+    const struct mig_row *row;
     size_t used = 0;
+    int64_t id;
 
+    for (size_t i = 0; i < source.count; i++)
+        sides.rows[i].id = source.ids[i];
+    for (size_t n = 0; n < NODES; n++) {
+        sides.slices[n] = (struct parity_slice){.rows = sides.held[n], .count = nodes[n]->count};
+        for (size_t i = 0; i < nodes[n]->count; i++)
+            sides.held[n][i].sequence_id = nodes[n]->ids[i];
+    }
     text[0] = '\0';
-    for (size_t i = 0; i < count; i++) {
-        const struct parity_pair *pair = &sides->pairs[i];
-
-        used +=
-            (size_t) snprintf(text + used, sizeof text - used, "%s%" PRId64 "%s", i ? " " : "",
-                              pair->planned ? pair->planned->sequence_id : pair->held->sequence_id,
-                              pair->planned && pair->held ? "="
-                              : pair->planned             ? "-"
-                                                          : "+");
+    while (parity_job_next(&sides.job, &id, &row)) {
+        cr_assert(!row || row->id == id);
+        used += (size_t) snprintf(text + used, sizeof text - used, "%s%" PRId64 "%s",
+                                  used ? " " : "", id, row ? "s" : "");
+        for (size_t n = 0; n < NODES; n++)
+            if (parity_slice_take(&sides.slices[n], id))
+                used += (size_t) snprintf(text + used, sizeof text - used, "%c", 'a' + (int) n);
     }
     return text;
 }
 
-Test(merge, of_two_empty_sides_is_empty)
-{
-    struct sides sides;
+#define assert_merged(source, alpha, beta, expected)                                               \
+    do {                                                                                           \
+        const char *merged = merge(source, alpha, beta);                                           \
+        cr_assert_str_eq(merged, expected, "found: %s", merged);                                   \
+    } while (0)
 
-    fill(&sides, NULL, 0, NULL, 0);
-    cr_assert_str_eq(pair_up(&sides, INT64_MAX), "");
+Test(merge, of_empty_sides_is_empty)
+{
+    assert_merged(NONE, NONE, NONE, "");
 }
 
-Test(merge, with_one_side_empty_gives_the_other)
+Test(merge, with_other_sides_empty_gives_the_one)
 {
-    struct sides sides;
-
-    fill(&sides, IDS(1, 2), 2, NULL, 0);
-    cr_assert_str_eq(pair_up(&sides, INT64_MAX), "1- 2-");
-    fill(&sides, NULL, 0, IDS(1, 2), 2);
-    cr_assert_str_eq(pair_up(&sides, INT64_MAX), "1+ 2+");
+    assert_merged(IDS(1, 2), NONE, NONE, "1s 2s");
+    assert_merged(NONE, IDS(1, 2), NONE, "1a 2a");
+    assert_merged(NONE, NONE, IDS(1, 2), "1b 2b");
 }
 
 Test(merge, finds_extras_before_between_and_after)
 {
-    struct sides sides;
-
-    FILL(&sides, IDS(10, 20, 30), IDS(5, 10, 15, 20, 30, 35));
-    cr_assert_str_eq(pair_up(&sides, INT64_MAX), "5+ 10= 15+ 20= 30= 35+");
+    assert_merged(IDS(10, 20, 30), IDS(5, 10, 15, 20, 30, 35), IDS(10, 15, 20, 30),
+                  "5a 10sab 15ab 20sab 30sab 35a");
 }
 
 Test(merge, finds_missing_before_between_and_after)
 {
-    struct sides sides;
-
-    FILL(&sides, IDS(5, 10, 15, 20, 25), IDS(10, 20));
-    cr_assert_str_eq(pair_up(&sides, INT64_MAX), "5- 10= 15- 20= 25-");
+    assert_merged(IDS(5, 10, 15, 20, 25), IDS(10, 20), IDS(5, 25), "5sb 10sa 15s 20sa 25sb");
 }
 
 Test(merge, takes_the_least_and_the_greatest_id_like_any_other)
 {
-    struct sides sides;
-
-    FILL(&sides, IDS(INT64_MIN, 0, INT64_MAX), IDS(INT64_MIN, -1, INT64_MAX));
-    cr_assert_str_eq(pair_up(&sides, INT64_MAX), "-9223372036854775808= -1+ 0- "
-                                                 "9223372036854775807=");
-}
-
-Test(merge, stops_where_it_is_told_and_goes_on_from_there)
-{
-    struct sides sides;
-
-    FILL(&sides, IDS(1, 2, 5, 6), IDS(2, 3, 4, 6));
-    cr_assert_str_eq(pair_up(&sides, 0), "");
-    cr_assert_str_eq(pair_up(&sides, 2), "1- 2=");
-    cr_assert_str_eq(pair_up(&sides, 4), "3+ 4+");
-    cr_assert_str_eq(pair_up(&sides, 5), "5-");
-    cr_assert_str_eq(pair_up(&sides, INT64_MAX), "6=");
-    cr_assert_str_eq(pair_up(&sides, INT64_MAX), "");
+    assert_merged(IDS(INT64_MIN, 0, INT64_MAX), IDS(INT64_MIN, -1, INT64_MAX), IDS(INT64_MAX),
+                  "-9223372036854775808sa -1a 0s 9223372036854775807sab");
+    assert_merged(NONE, IDS(INT64_MAX), NONE, "9223372036854775807a");
 }
 
 Test(merge, knows_how_far_a_batch_reaches)
 {
-    struct sides sides;
+    struct mig_node_row rows[] = {{.sequence_id = 3}, {.sequence_id = 9}};
+    struct parity_batch batch = {.rows = rows, .count = 2};
 
-    fill(&sides, NULL, 0, IDS(3, 9), 2);
-    cr_assert_eq(parity_batch_reach(&sides.batch), 9);
-    sides.batch.ended = true;
-    cr_assert_eq(parity_batch_reach(&sides.batch), INT64_MAX);
-    fill(&sides, NULL, 0, NULL, 0);
-    sides.batch.ended = true;
-    cr_assert_eq(parity_batch_reach(&sides.batch), INT64_MAX, "an empty end tells all");
+    cr_assert_eq(parity_batch_reach(&batch), 9);
+    batch.ended = true;
+    cr_assert_eq(parity_batch_reach(&batch), INT64_MAX);
+    batch = (struct parity_batch){.ended = true};
+    cr_assert_eq(parity_batch_reach(&batch), INT64_MAX, "an empty end tells all");
 }
 
 /* ---- segments ----------------------------------------------------------------------------- */

@@ -17,9 +17,8 @@ static void forget(void)
 static void hold(int64_t id, size_t node, enum parity_outcome outcome, int64_t expiry)
 {
     const struct mig_node_row row = {.sequence_id = id, .expiry = expiry};
-    const struct parity_pair pair = {.held = &row, .outcome = outcome};
 
-    cr_assert_eq(parity_sourceless_add(&held, node, &pair, NULL), MIG_OK);
+    cr_assert_eq(parity_sourceless_add(&held, node, &row, outcome, NULL), MIG_OK);
 }
 
 TestSuite(sourceless, .fini = forget);
