@@ -283,3 +283,51 @@ int mig_node_letter_payload(struct mig_node *node, enum mig_kind kind, int64_t i
     *ret_found = answer.rows == 1;
     return answer.rows == 1 ? mig_pg_bytea(&answer, 0, 0, arena, ret_payload, err) : MIG_OK;
 }
+
+/* Letters may have come in between meanwhile: only those asked for are taken. */
+static int take_payload(const struct mig_pg_field *fields, const struct mig_dead_letter *letters,
+                        size_t count, size_t *next, struct mig_arena *arena,
+                        struct mig_bytes *payloads, struct mig_error *err)
+{
+    int64_t id;
+    int result = mig_pg_read_int(&fields[0], 8, &id, err);
+
+    while (result == MIG_OK && *next < count && letters[*next].id < id)
+        ++*next;
+    if (result != MIG_OK || *next == count || letters[*next].id != id)
+        return result;
+    return mig_arena_copy(arena, fields[1].bytes, &payloads[*next], err);
+}
+
+int mig_node_letter_payloads(struct mig_node *node, const struct mig_dead_letter *letters,
+                             size_t count, struct mig_arena *arena, struct mig_bytes *ret_payloads,
+                             struct mig_error *err)
+{
+    struct mig_pg_field fields[2];
+    char sql[NODE_SQL_SIZE];
+    uint64_t sent;
+    size_t next = 0;
+    bool more = true;
+    int result;
+
+    memset(ret_payloads, 0, count * sizeof *ret_payloads);
+    if (count == 0)
+        return MIG_OK;
+    snprintf(sql, sizeof sql,
+             "COPY (SELECT sequence_id, payload FROM migration_dead_letter_box WHERE source_table ="
+             " '%s' AND sequence_id BETWEEN '%" PRId64 "'::bigint AND '%" PRId64 "'::bigint"
+             " ORDER BY sequence_id) TO STDOUT (FORMAT binary)",
+             mig_kind_info(letters[0].kind)->name, letters[0].id, letters[count - 1].id);
+    if ((result = mig_pg_copy_out(node->pg, sql, err)) != MIG_OK)
+        return result;
+    while (more) {
+        result = mig_pg_copy_next(node->pg, fields, mig_count_of(fields), &more, &sent, err);
+        if (result == MIG_OK && more)
+            result = take_payload(fields, letters, count, &next, arena, ret_payloads, err);
+        if (result != MIG_OK) {
+            mig_pg_copy_abandon(node->pg);
+            return mig_error_within(err, "node '%s'", node->entry->name);
+        }
+    }
+    return MIG_OK;
+}

@@ -261,6 +261,12 @@ int mig_node_letter_payload(struct mig_node *node, enum mig_kind kind, int64_t i
                             struct mig_arena *arena, bool *ret_found, struct mig_bytes *ret_payload,
                             struct mig_error *err);
 
+/* Those of many letters at once, which are of one kind and in the order of their ids, into arena;
+ * {NULL, 0} for one that is gone. The caller bounds their bytes by payload_size. */
+int mig_node_letter_payloads(struct mig_node *node, const struct mig_dead_letter *letters,
+                             size_t count, struct mig_arena *arena, struct mig_bytes *ret_payloads,
+                             struct mig_error *err);
+
 /* Waives one letter as it stands now, a conflict with what the node holds now, with a reason and by
  * whom; stored with the time.
  * Errors: MIG_E_USAGE when there is no such letter. */

@@ -6,11 +6,15 @@
 #include <string.h>
 
 #define PAGE_LETTERS 1000
+#define PAYLOAD_BYTES ((size_t) 1 << 20)
 #define RECORD_LIMIT ((size_t) 2 << 30)
 
 void parity_letters_release(struct parity_letters *letters)
 {
     mig_dead_letters_release(&letters->page);
+    mig_arena_release(&letters->arena);
+    free(letters->payloads);
+    letters->payloads = NULL;
 }
 
 static int next_page(struct mig_node *node, enum mig_kind kind, struct parity_letters *letters,
@@ -28,7 +32,7 @@ static int next_page(struct mig_node *node, enum mig_kind kind, struct parity_le
 
     mig_dead_letters_release(&letters->page);
     letters->page = (struct mig_dead_letters){0};
-    letters->next = 0;
+    letters->next = letters->payload_count = 0;
     if ((result = mig_node_letters(node, &filter, &letters->page, err)) != MIG_OK)
         return result;
     letters->ended = letters->page.count == 0;
@@ -60,6 +64,44 @@ static int find_letter(struct mig_node *node, enum mig_kind kind, int64_t id,
             return result;
     }
     return MIG_OK;
+}
+
+/* Reads on from a letter of the page: as many as are of some bytes together, or that one. */
+static int read_payloads(struct mig_node *node, struct parity_letters *letters, size_t first,
+                         struct mig_error *err)
+{
+    const struct mig_dead_letter *items = letters->page.items;
+    size_t end = first + 1, bytes = items[first].payload_size;
+    int result;
+
+    if (!letters->payloads &&
+        !(letters->payloads = calloc(PAGE_LETTERS, sizeof *letters->payloads)))
+        return mig_fail(err, MIG_E_NOMEM, "cannot read dead letters: out of memory");
+    for (; end < letters->page.count && bytes + items[end].payload_size <= PAYLOAD_BYTES; end++)
+        bytes += items[end].payload_size;
+    letters->payload_count = 0;
+    mig_arena_reset(&letters->arena);
+    if ((result = mig_node_letter_payloads(node, items + first, end - first, &letters->arena,
+                                           letters->payloads, err)) != MIG_OK)
+        return result;
+    letters->first_payload = first;
+    letters->payload_count = end - first;
+    return MIG_OK;
+}
+
+/* What a letter of the page keeps; {NULL, 0} when it is gone meanwhile. */
+static int find_payload(struct mig_node *node, struct parity_letters *letters,
+                        const struct mig_dead_letter *letter, struct mig_bytes *ret_payload,
+                        struct mig_error *err)
+{
+    const size_t at = (size_t) (letter - letters->page.items);
+    int result = MIG_OK;
+
+    if (at < letters->first_payload || at - letters->first_payload >= letters->payload_count)
+        result = read_payloads(node, letters, at, err);
+    if (result == MIG_OK)
+        *ret_payload = letters->payloads[at - letters->first_payload];
+    return result;
 }
 
 static bool same_value(const struct mig_column *column, const struct mig_value *kept,
@@ -98,19 +140,15 @@ static int show_row(const struct mig_row *row, char text[PARITY_SIDE_SIZE], stru
     return result == MIG_OK ? parity_show_digest(mig_buffer_bytes(&record), text, err) : result;
 }
 
-static int compare_payload(struct mig_node *node, const struct mig_envelope *rejected,
+static int compare_payload(struct mig_bytes payload, const struct mig_envelope *rejected,
                            struct mig_arena *arena, struct parity_notes *notes,
                            struct mig_error *err)
 {
     char sides[2][PARITY_SIDE_SIZE] = {"", "nothing"};
-    struct mig_bytes payload = {0};
+    const bool found = payload.data;
     struct mig_row kept;
-    bool found;
-    int result = mig_node_letter_payload(node, rejected->kind, rejected->row->id, arena, &found,
-                                         &payload, err);
+    int result;
 
-    if (result != MIG_OK)
-        return result;
     if (found) {
         result = mig_row_decode(payload, arena, &kept, NULL);
         if (result == MIG_E_NOMEM)
@@ -124,10 +162,12 @@ static int compare_payload(struct mig_node *node, const struct mig_envelope *rej
     return parity_note(notes, "dead_letter_altered", "payload", sides[0], sides[1], err);
 }
 
-static int compare_letter(struct mig_node *node, const struct mig_envelope *rejected,
-                          const struct mig_dead_letter *letter, struct mig_arena *arena,
-                          struct parity_notes *notes, struct mig_error *err)
+static int compare_letter(struct mig_node *node, struct parity_letters *letters,
+                          const struct mig_envelope *rejected, const struct mig_dead_letter *letter,
+                          struct mig_arena *arena, struct parity_notes *notes,
+                          struct mig_error *err)
 {
+    struct mig_bytes payload;
     const char *reason = mig_reason_info(rejected->reason)->name;
     int result = MIG_OK;
 
@@ -135,7 +175,9 @@ static int compare_letter(struct mig_node *node, const struct mig_envelope *reje
         return parity_note(notes, "dead_letter_missing", "", reason, "nothing", err);
     if (strcmp(letter->reason, reason) != 0)
         result = parity_note(notes, "dead_letter_altered", "reason", reason, letter->reason, err);
-    return result == MIG_OK ? compare_payload(node, rejected, arena, notes, err) : result;
+    if (result != MIG_OK || (result = find_payload(node, letters, letter, &payload, err)) != MIG_OK)
+        return result;
+    return compare_payload(payload, rejected, arena, notes, err);
 }
 
 static int check_row(struct parity_check *check, const struct mig_envelope *rejected,
@@ -148,11 +190,13 @@ static int check_row(struct parity_check *check, const struct mig_envelope *reje
     for (size_t i = 0; i < check->node_count; i++) {
         struct parity_node *node = &check->nodes[i];
         struct parity_notes notes = {.arena = &arena, .last = &notes.first};
+        struct parity_letters *letters = &node->letters[rejected->kind];
         const struct mig_dead_letter *letter;
 
-        if ((result = find_letter(node->asker, rejected->kind, rejected->row->id,
-                                  &node->letters[rejected->kind], &letter, err)) != MIG_OK ||
-            (result = compare_letter(node->asker, rejected, letter, &arena, &notes, err)) != MIG_OK)
+        if ((result = find_letter(node->asker, rejected->kind, rejected->row->id, letters, &letter,
+                                  err)) != MIG_OK ||
+            (result = compare_letter(node->asker, letters, rejected, letter, &arena, &notes,
+                                     err)) != MIG_OK)
             return result;
         waived = waived && letter && letter->waived;
         for (const struct parity_note *note = notes.first; note; note = note->next)

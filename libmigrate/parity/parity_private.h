@@ -305,6 +305,9 @@ struct parity_letters {
     size_t next;
     bool ended, begun;
     int64_t after_id;
+    struct mig_arena arena;     /* holds the payloads in hand: */
+    struct mig_bytes *payloads; /* of the page's letters from first_payload on */
+    size_t first_payload, payload_count;
 };
 
 struct parity_node {

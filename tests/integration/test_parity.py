@@ -375,6 +375,20 @@ def test_rejected_rows_are_partial_and_must_lie_whole_in_every_node(world):
     }
 
 
+def test_many_rejected_rows_are_compared_whole_also_large_ones(world):
+    psql(world.v3, """
+        INSERT INTO group_messages (created_at, group_id, data, group_id_data_hash)
+        SELECT now(), '\\x01', convert_to(repeat(i::text, CASE i % 700 WHEN 0 THEN 500000 ELSE 9 END),
+            'UTF8'), sha256(i::text::bytea) FROM generate_series(1, 1500) i""")
+    world.move()
+    assert world.check(status=4)["kinds"]["group_messages"]["rejected"] == 1500
+    psql(world.nodes["beta"], """
+        UPDATE migration_dead_letter_box SET payload = overlay(payload PLACING '\\x00' FROM
+            length(payload) / 2) WHERE sequence_id IN (2, 700, 701, 1400, 1500)""")
+    assert named(world.check(status=3)) == {
+        ("beta", "group_messages", id, "dead_letter_altered") for id in (2, 700, 701, 1400, 1500)}
+
+
 def test_a_row_waived_on_every_node_is_no_blemish(world):
     id = add_message(world.v3, "rejected", group="a0" * 15)
     world.move()
