@@ -11,11 +11,11 @@
 /* What schemas/sql/node_role.sql gives, as questions. */
 static const char *const rights_sql =
     "SELECT current_user, string_agg(lacked, ', ') FROM ("
-    " SELECT privilege || ' on ' || name AS lacked FROM unnest(ARRAY['gateway_envelopes_meta',"
-    " 'gateway_envelopes_blob', 'gateway_envelopes_latest', 'payers', 'unsettled_usage',"
-    " 'migration_tracker', 'migration_dead_letter_box']) AS name,"
+    " SELECT string_agg(privilege, '/') || ' on ' || name AS lacked FROM unnest(ARRAY["
+    " 'gateway_envelopes_meta', 'gateway_envelopes_blob', 'gateway_envelopes_latest', 'payers',"
+    " 'unsettled_usage', 'migration_tracker', 'migration_dead_letter_box']) AS name,"
     " unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege"
-    " WHERE NOT has_table_privilege('public.' || name, privilege)"
+    " WHERE NOT has_table_privilege('public.' || name, privilege) GROUP BY name"
     " UNION ALL SELECT 'USAGE on the sequence of payers' WHERE NOT"
     " has_sequence_privilege(pg_get_serial_sequence('public.payers', 'id'), 'USAGE')"
     " UNION ALL SELECT 'EXECUTE on ' || p.proname || '()' FROM pg_proc p WHERE p.proname IN"
@@ -38,7 +38,7 @@ int node_check_rights(struct mig_node *node, struct mig_errors *refusals, struct
 
     if (result != MIG_OK || !mig_pg_text(&answer, 0, 1))
         return result;
-    mig_fail(&one, MIG_E_REFUSED, "node '%s' (%s): the role %.60s lacks %.400s", node->entry->name,
+    mig_fail(&one, MIG_E_REFUSED, "node '%s' (%s): the role %.60s lacks %.560s", node->entry->name,
              mig_pg_place(node->pg), mig_pg_text(&answer, 0, 0), mig_pg_text(&answer, 0, 1));
     mig_hint(&one, "schemas/sql/node_role.sql gives a role what it needs");
     return mig_errors_add(refusals, &one, err);

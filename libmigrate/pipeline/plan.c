@@ -115,11 +115,13 @@ static int examine_nodes(struct plan_job *job, struct mig_error *err)
     return result;
 }
 
-/* Which limits are kept depends on who could be reached: the others are refused already. */
+/* Which limits are kept depends on who could be reached: the others are refused already. A sample
+ * is too small to be held to a rate. */
 static int examine_limits(struct plan_job *job, struct mig_error *err)
 {
     const bool all = job->nodes.count == job->manifest->node_count;
-    const struct throttle_options kept = {.max_rate = job->options->run.resources.max_rate,
+    const uint32_t max_rate = job->options->exact ? job->options->run.resources.max_rate : 0;
+    const struct throttle_options kept = {.max_rate = max_rate,
                                           .source = job->source != NULL,
                                           .nodes = all,
                                           .stage = "plan"};

@@ -46,8 +46,8 @@ static int make_key(struct mig_signer **ret_signer, struct mig_error *err)
     return mig_signer_open(text, sizeof text - 1, ret_signer, err);
 }
 
-/* Application messages of the usual size. */
-static int make_up(struct mig_part **ret_part, struct mig_error *err)
+/* Application messages of the usual size that have not expired. */
+static int make_up(int64_t as_of_ns, struct mig_part **ret_part, struct mig_error *err)
 {
     static const uint8_t head[] = {0,  1,  0,  2,  16, 1,  2, 3, 4, 5, 6, 7, 8, 9, 10,
                                    11, 12, 13, 14, 15, 16, 0, 0, 0, 0, 0, 0, 0, 0, 1};
@@ -63,7 +63,7 @@ static int make_up(struct mig_part **ret_part, struct mig_error *err)
             break;
         row->table = MIG_TABLE_GROUP_MESSAGES;
         row->id = i + 1;
-        row->values[MIG_GM_CREATED_AT].number = mig_time_now_ns() / 1000 - MIG_PG_EPOCH_US;
+        row->values[MIG_GM_CREATED_AT].number = as_of_ns / 1000 - MIG_PG_EPOCH_US;
         row->values[MIG_GM_IS_COMMIT].is_null = true;
         if ((result = mig_arena_copy(&part->arena, (struct mig_bytes){head + 5, 16},
                                      &row->values[MIG_GM_GROUP_ID].bytes, err)) == MIG_OK)
@@ -128,7 +128,7 @@ int plan_probe(const struct mig_manifest *manifest, int64_t as_of_ns, const stru
 
     if (!chosen)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
-    if (count == 0 && (result = make_up(&made_up, err)) != MIG_OK)
+    if (count == 0 && (result = make_up(as_of_ns, &made_up, err)) != MIG_OK)
         return result;
     if (count == 0)
         count = choose_rows(made_up, chosen);

@@ -40,6 +40,9 @@ GRANT pg_read_all_stats TO :"role";
 -- foreign keys can't be looked up row by row. Without this right they take the slower way.
 GRANT SET ON PARAMETER session_replication_role TO :"role";
 
+-- Where the data lies, by which `xmtp-migrate plan` tells whether there is room for it.
+GRANT pg_read_all_settings TO :"role";
+
 -- What it checks before it writes.
 GRANT SELECT ON public.node_info, public.schema_migrations TO :"role";
 

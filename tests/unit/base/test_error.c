@@ -202,3 +202,19 @@ Test(stop, is_heard_once_requested)
     cr_expect_eq(mig_stop_check(&stop, &err), MIG_E_CANCELLED);
     cr_expect_eq(err.code, MIG_E_CANCELLED);
 }
+
+Test(errors, are_kept_in_their_order_with_their_hints)
+{
+    mig_cleanup(mig_errors_release) struct mig_errors errors = {0};
+    struct mig_error one = MIG_ERROR_INIT;
+
+    for (int i = 0; i < 20; i++) {
+        mig_fail(&one, MIG_E_REFUSED, "the %dth", i);
+        mig_hint(&one, "hint %d", i);
+        cr_assert_eq(mig_errors_add(&errors, &one, NULL), MIG_OK);
+    }
+    cr_assert_eq(errors.count, 20);
+    cr_assert_str_eq(errors.items[0].message, "the 0th");
+    cr_assert_str_eq(errors.items[19].hint, "hint 19");
+    cr_assert_eq(errors.items[7].code, MIG_E_REFUSED);
+}
