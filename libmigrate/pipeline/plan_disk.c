@@ -9,7 +9,7 @@
  * row was inserted on its own WAL     = what is stored, and when rows are inserted one by one 60
  * for each tuple and entry
  */
-#include "libmigrate/pipeline/pipeline_private.h"
+#include "libmigrate/pipeline/plan_private.h"
 
 #define TUPLE 28 /* header and line pointer */
 #define ENTRY 12 /* of an index: header and line pointer */

@@ -1,6 +1,6 @@
 /* How fast this machine signs: rows go the pipeline's own way for some seconds, on all threads,
  * with keys that nobody will ever use. */
-#include "libmigrate/pipeline/pipeline_private.h"
+#include "libmigrate/pipeline/plan_private.h"
 
 #include <stdlib.h>
 #include <string.h>

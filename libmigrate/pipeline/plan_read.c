@@ -1,6 +1,6 @@
 /* A table's rows as a run would make them, without a signature: all of them, or a sample from all
  * over the range of ids. */
-#include "libmigrate/pipeline/pipeline_private.h"
+#include "libmigrate/pipeline/plan_private.h"
 
 #include <stdlib.h>
 

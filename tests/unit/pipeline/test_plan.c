@@ -1,6 +1,6 @@
 /* What an envelope costs a node's server, and how fast rows are signed. What servers really store
  * is test_plan.py's to see. */
-#include "libmigrate/pipeline/pipeline_private.h"
+#include "libmigrate/pipeline/plan_private.h"
 
 #include <criterion/criterion.h>
 
