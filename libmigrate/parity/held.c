@@ -12,11 +12,10 @@ static void name_signer(const uint8_t *digest, struct mig_bytes signature,
 
     if (signature.size == 0)
         strcpy(ret_text, "no signature");
-    else if (signature.size != MIG_SIGNATURE_SIZE)
-        strcpy(ret_text, "an invalid signature");
-    else if (!digest)
+    else if (signature.size == MIG_SIGNATURE_SIZE && !digest)
         ret_text[0] = '\0';
-    else if (mig_recover(digest, signature.data, &address, NULL) != MIG_OK)
+    else if (signature.size != MIG_SIGNATURE_SIZE ||
+             mig_recover(digest, signature.data, &address, NULL) != MIG_OK)
         strcpy(ret_text, "an invalid signature");
     else if (mig_address_equal(&address, &expected->address))
         strcpy(ret_text, expected->text);

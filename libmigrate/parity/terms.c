@@ -25,8 +25,9 @@ static int pin_addresses(struct parity_terms *terms, const struct mig_parity_opt
             mig_hint(err, "without the keys, give their addresses: --payer and --originator");
         return result;
     }
-    terms->payer.address = payer ? *mig_signer_address(payer) : *options->payer;
-    terms->originator.address = originator ? *mig_signer_address(originator) : *options->originator;
+    terms->payer.address = *(options->payer ? options->payer : mig_signer_address(payer));
+    terms->originator.address =
+        *(options->originator ? options->originator : mig_signer_address(originator));
     mig_address_format(&terms->payer.address, terms->payer.text);
     mig_address_format(&terms->originator.address, terms->originator.text);
     return MIG_OK;
