@@ -149,7 +149,7 @@ int mig_node_clock(struct mig_node *node, uint32_t originator, bool *ret_has_clo
 static int list_topics(const struct mig_bytes *topics, size_t count, struct mig_buffer *list,
                        struct mig_error *err)
 {
-    int result = mig_buffer_print(list, err, "{");
+    int result = MIG_OK;
 
     for (size_t i = 0; i < count && result == MIG_OK; i++) {
         if ((result = mig_buffer_print(list, err, "%s\"\\\\x", i ? "," : "")) != MIG_OK ||
@@ -159,36 +159,69 @@ static int list_topics(const struct mig_bytes *topics, size_t count, struct mig_
         list->size += 2 * topics[i].size;
         result = mig_buffer_print(list, err, "\"");
     }
-    return result == MIG_OK ? mig_buffer_append(list, "}", 2, err) : result;
+    return result;
+}
+
+/* The envelopes by a subquery: as a join, every envelope there is might be read for a few. */
+static int ask_newest(struct mig_node *node, const struct mig_bytes *topics, size_t count,
+                      uint32_t envelopes_from, struct mig_error *err)
+{
+    mig_cleanup(mig_buffer_release) struct mig_buffer sql = MIG_BUFFER_INIT(NODE_TEXT_LIMIT);
+    int result;
+
+    if ((result = mig_buffer_print(
+             &sql, err,
+             "COPY (SELECT t.place - 1, n.originator_node_id, n.originator_sequence_id, (SELECT"
+             " count(*) FROM gateway_envelopes_meta e WHERE e.topic = t.topic AND e.gateway_time ="
+             " n.gateway_time), CASE WHEN n.originator_node_id >= %" PRIu32 " THEN (SELECT"
+             " b.originator_envelope FROM gateway_envelopes_blob b WHERE b.originator_node_id ="
+             " n.originator_node_id AND b.originator_sequence_id = n.originator_sequence_id) END"
+             " FROM unnest('{",
+             envelopes_from)) != MIG_OK ||
+        (result = list_topics(topics, count, &sql, err)) != MIG_OK ||
+        (result = mig_buffer_print(
+             &sql, err,
+             "}'::bytea[]) WITH ORDINALITY AS t (topic, place) CROSS JOIN LATERAL (SELECT *"
+             " FROM gateway_envelopes_meta m WHERE m.topic = t.topic ORDER BY m.gateway_time DESC"
+             " LIMIT 1) AS n) TO STDOUT (FORMAT binary)")) != MIG_OK)
+        return result;
+    return mig_pg_copy_out(node->pg, (const char *) sql.data, err);
+}
+
+static int take_newest(const struct mig_pg_field *fields, size_t count, struct mig_arena *arena,
+                       struct mig_newest *newest, struct mig_error *err)
+{
+    int64_t place, originator;
+    struct mig_newest one = {0};
+    int result;
+
+    if ((result = mig_pg_read_int(&fields[0], 8, &place, err)) != MIG_OK ||
+        (result = mig_pg_read_int(&fields[1], 4, &originator, err)) != MIG_OK ||
+        (result = mig_pg_read_int(&fields[2], 8, &one.sequence_id, err)) != MIG_OK ||
+        (result = mig_pg_read_int(&fields[3], 8, &one.ties, err)) != MIG_OK)
+        return result;
+    one.originator = (uint32_t) originator;
+    if (!fields[4].is_null)
+        result = mig_arena_copy(arena, fields[4].bytes, &one.envelope, err);
+    if (result == MIG_OK && place >= 0 && (uint64_t) place < count)
+        newest[place] = one;
+    return result;
 }
 
 int mig_node_newest(struct mig_node *node, const struct mig_bytes *topics, size_t count,
-                    struct mig_newest *ret_newest, struct mig_error *err)
+                    uint32_t envelopes_from, struct mig_arena *arena, struct mig_newest *ret_newest,
+                    struct mig_error *err)
 {
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    mig_cleanup(mig_buffer_release) struct mig_buffer list = MIG_BUFFER_INIT(NODE_TEXT_LIMIT);
-    int result = list_topics(topics, count, &list, err);
+    struct mig_pg_field fields[5];
+    bool more = true;
+    uint64_t sent;
+    int result = ask_newest(node, topics, count, envelopes_from, err);
 
-    if (result != MIG_OK)
-        return result;
-    result = mig_pg_query(
-        node->pg,
-        "SELECT t.place - 1, n.originator_node_id, n.originator_sequence_id, (SELECT count(*) FROM"
-        " gateway_envelopes_meta e WHERE e.topic = t.topic AND e.gateway_time = n.gateway_time)"
-        " FROM unnest($1::bytea[]) WITH ORDINALITY AS t (topic, place) CROSS JOIN LATERAL (SELECT *"
-        " FROM gateway_envelopes_meta m WHERE m.topic = t.topic ORDER BY m.gateway_time DESC LIMIT"
-        " 1) AS n",
-        (const char *const[]){(const char *) list.data}, 1, &answer, err);
-    if (result != MIG_OK)
-        return result;
     memset(ret_newest, 0, count * sizeof *ret_newest);
-    for (int row = 0; row < answer.rows; row++) {
-        const size_t place = (size_t) mig_pg_int64(&answer, row, 0);
-
-        if (place < count)
-            ret_newest[place] =
-                (struct mig_newest){(uint32_t) mig_pg_int64(&answer, row, 1),
-                                    mig_pg_int64(&answer, row, 2), mig_pg_int64(&answer, row, 3)};
-    }
-    return MIG_OK;
+    while (result == MIG_OK &&
+           (result = mig_pg_copy_next(node->pg, fields, mig_count_of(fields), &more, &sent, err)) ==
+               MIG_OK &&
+           more)
+        result = take_newest(fields, count, arena, ret_newest, err);
+    return result;
 }

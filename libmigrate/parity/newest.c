@@ -10,30 +10,19 @@
 
 /* Nothing is known here of what was uploaded live, nor of who may sign it; but it must be readable,
  * and be what it lies there for. */
-static int is_upload(struct mig_node *node, const struct mig_newest *newest, struct mig_bytes topic,
-                     bool *ret_is, struct mig_error *err)
+static int is_upload(const struct mig_newest *newest, struct mig_bytes topic, bool *ret_is,
+                     struct mig_error *err)
 {
     mig_cleanup(mig_arena_release) struct mig_arena arena = MIG_ARENA_INIT;
     struct mig_layers layers;
-    struct mig_node_row row;
-    bool more = true, is = false;
-    int result = mig_node_read_begin(node, newest->originator, newest->sequence_id,
-                                     newest->sequence_id, err);
+    const int parsed = mig_originator_envelope_parse(newest->envelope, &arena, &layers, NULL);
 
-    while (result == MIG_OK && (result = mig_node_read(node, &more, &row, err)) == MIG_OK && more) {
-        int parsed = MIG_E_CORRUPT;
-
-        if (row.has_envelope)
-            parsed = mig_originator_envelope_parse(row.originator_envelope, &arena, &layers, NULL);
-        if (parsed == MIG_E_NOMEM)
-            return mig_fail(err, MIG_E_NOMEM, "cannot read an envelope: out of memory");
-        is = parsed == MIG_OK && layers.unsigned_layer.originator == newest->originator &&
-             layers.unsigned_layer.sequence_id == (uint64_t) newest->sequence_id &&
-             mig_bytes_equal(layers.topic, topic);
-    }
-    if (result == MIG_OK)
-        *ret_is = is;
-    return result;
+    if (parsed == MIG_E_NOMEM)
+        return mig_fail(err, MIG_E_NOMEM, "cannot read an envelope: out of memory");
+    *ret_is = parsed == MIG_OK && layers.unsigned_layer.originator == newest->originator &&
+              layers.unsigned_layer.sequence_id == (uint64_t) newest->sequence_id &&
+              mig_bytes_equal(layers.topic, topic);
+    return MIG_OK;
 }
 
 static int judge_newest(struct parity_check *check, size_t node, const struct mig_envelope *current,
@@ -46,7 +35,7 @@ static int judge_newest(struct parity_check *check, size_t node, const struct mi
     int result = MIG_OK;
 
     if (live)
-        result = is_upload(check->nodes[node].asker, newest, current->topic, &is, err);
+        result = is_upload(newest, current->topic, &is, err);
     if (result != MIG_OK || is)
         return result;
     if (alone && newest->originator == mig_kind_info(current->kind)->stored_originator &&
@@ -72,13 +61,15 @@ static int judge_newest(struct parity_check *check, size_t node, const struct mi
 static int ask(struct parity_check *check, size_t node, struct mig_error *err)
 {
     const struct parity_currents *currents = &check->currents;
+    mig_cleanup(mig_arena_release) struct mig_arena arena = MIG_ARENA_INIT;
     struct mig_bytes topics[PARITY_CURRENTS_MAX];
     struct mig_newest newest[PARITY_CURRENTS_MAX];
     int result;
 
     for (size_t i = 0; i < currents->count; i++)
         topics[i] = currents->items[i].topic;
-    result = mig_node_newest(check->nodes[node].asker, topics, currents->count, newest, err);
+    result = mig_node_newest(check->nodes[node].asker, topics, currents->count,
+                             FIRST_LIVE_ORIGINATOR, &arena, newest, err);
     for (size_t i = 0; i < currents->count && result == MIG_OK; i++)
         result = judge_newest(check, node, &currents->items[i], &newest[i], err);
     return result;

@@ -275,6 +275,30 @@ def test_a_live_upload_may_be_newest_if_it_is_one(world, originator, id, topic, 
         {("beta", "key_packages", current, what)} if what else set())
 
 
+def test_live_uploads_are_looked_at_a_page_at_a_time(world):
+    """Not one by one: after the cutover every installation uploads live, sooner or later."""
+    alpha = world.nodes["alpha"]
+    installations = [f"{place:04x}" * 16 for place in range(120)]
+    now = "(extract(epoch FROM clock_timestamp()) * 1e9)::bigint"
+    psql(world.v3, "".join(f"""
+        INSERT INTO installations (id, created_at, updated_at, key_package, is_appended)
+        VALUES ('\\x{one}', {now}, {now}, 'package', true);
+        INSERT INTO key_packages (installation_id, key_package, created_at)
+        VALUES ('\\x{one}', 'package', {now});""" for one in installations))
+    world.move()
+    psql(alpha, "SELECT ensure_gateway_parts_v3(100, 1);" + "".join(f"""
+        INSERT INTO {META} VALUES (now() + interval '1 minute', 100, {place + 1}, '\\x03{one}', NULL,
+            99999999999);
+        INSERT INTO {BLOB} VALUES (100, {place + 1},
+            '\\x{live_envelope(100, place + 1, bytes.fromhex("03" + one))}');"""
+        for place, one in enumerate(installations)))
+    committed = ("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
+    before = int(psql(alpha, committed))
+    assert world.check(status=0)["verdict"] == "green"
+    took = int(psql(alpha, committed)) - before
+    assert took < 2 * len(installations), took
+
+
 def test_a_clock_stays_where_a_pruner_took_rows(world):
     world.write(policy={"expired": "keep"})
     add_message(world.v3, "young")
