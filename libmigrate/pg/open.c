@@ -63,12 +63,23 @@ static int connect_seconds(PGconn *connection)
     return seconds;
 }
 
-static int finish_connecting(struct mig_pg *pg, struct mig_error *err)
+static int fail_silent(struct mig_pg *pg, struct mig_error *err)
+{
+    mig_fail(err, MIG_E_TEMPORARY, "%s (%s): no answer within %d s", pg->subject, pg->place,
+             connect_seconds(pg->connection));
+    return mig_hint(err, "see that the server is up and can be reached, then run it again");
+}
+
+/* The time is one host's: when libpq goes on to another, it begins anew. *ret_silent: it is over,
+ * and the failure is yet to be told. */
+static int finish_connecting(struct mig_pg *pg, bool *ret_silent, struct mig_error *err)
 {
     const int seconds = connect_seconds(pg->connection);
-    const int64_t deadline = mig_time_monotonic_ns() + seconds * MIG_NS_PER_SECOND;
+    int64_t deadline = mig_time_monotonic_ns() + seconds * MIG_NS_PER_SECOND;
     PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+    char place[sizeof pg->place];
 
+    describe_place(pg);
     while (status != PGRES_POLLING_OK && status != PGRES_POLLING_FAILED) {
         struct pollfd socket = {.fd = PQsocket(pg->connection),
                                 .events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT};
@@ -76,16 +87,61 @@ static int finish_connecting(struct mig_pg *pg, struct mig_error *err)
         if (mig_stop_check(pg->stop, err) != MIG_OK)
             return MIG_E_CANCELLED;
         if (seconds > 0 && mig_time_monotonic_ns() > deadline) {
-            describe_place(pg);
-            mig_fail(err, MIG_E_TEMPORARY, "%s (%s): no answer within %d s", pg->subject, pg->place,
-                     seconds);
-            return mig_hint(err, "see that the server is up and can be reached, then run it again");
+            *ret_silent = true;
+            return MIG_E_TEMPORARY;
         }
         if (socket.fd >= 0 && poll(&socket, 1, PG_WAIT_STEP_MS) == 0)
             continue;
         status = PQconnectPoll(pg->connection);
+        memcpy(place, pg->place, sizeof place);
+        describe_place(pg);
+        if (strcmp(place, pg->place) != 0)
+            deadline = mig_time_monotonic_ns() + seconds * MIG_NS_PER_SECOND;
     }
     return status == PGRES_POLLING_OK ? MIG_OK : connect_failure(pg, err);
+}
+
+static int try_hosts(struct mig_pg *pg, const char *dsn, const struct pg_hosts *hosts,
+                     bool *ret_silent, struct mig_error *err)
+{
+    /* What stands in front of dbname, the DSN may say otherwise; what stands behind, not. A network
+     * that swallows everything ends the connection after a minute or two. */
+    static const char *const keywords[] = {"keepalives_idle",
+                                           "keepalives_interval",
+                                           "keepalives_count",
+                                           "tcp_user_timeout",
+                                           "fallback_application_name",
+                                           "dbname",
+                                           "client_encoding",
+                                           "host",
+                                           "hostaddr",
+                                           "port",
+                                           NULL};
+    const char *const values[] = {"30",           "10",        "6",    "60000",
+                                  "xmtp-migrate", dsn,         "UTF8", hosts->host,
+                                  hosts->address, hosts->port, NULL};
+
+    PQfinish(pg->connection);
+    pg->connection = PQconnectStartParams(keywords, values, 1);
+    if (!pg->connection)
+        return mig_fail(err, MIG_E_NOMEM, "%s: out of memory", pg->subject);
+    return PQstatus(pg->connection) == CONNECTION_BAD ? connect_failure(pg, err)
+                                                      : finish_connecting(pg, ret_silent, err);
+}
+
+static int connect_somewhere(struct mig_pg *pg, const char *dsn, struct mig_error *err)
+{
+    mig_cleanup(pg_hosts_release) struct pg_hosts hosts = {0};
+    bool silent, left;
+    int result;
+
+    do {
+        silent = left = false;
+        result = try_hosts(pg, dsn, &hosts, &silent, err);
+        if (silent && pg_hosts_drop(pg->connection, &hosts, &left, err) != MIG_OK)
+            return MIG_E_NOMEM;
+    } while (left);
+    return silent ? fail_silent(pg, err) : result;
 }
 
 /* Notices of the server are for its log. */
@@ -149,13 +205,6 @@ static int set_limits(struct mig_pg *pg, struct mig_error *err)
 int mig_pg_open(const char *dsn, const struct mig_pg_options *options, struct mig_pg **ret_pg,
                 struct mig_error *err)
 {
-    /* What stands in front of dbname, the DSN may say otherwise. A network that swallows everything
-     * ends the connection after a minute or two. */
-    static const char *const keywords[] = {"keepalives_idle",           "keepalives_interval",
-                                           "keepalives_count",          "tcp_user_timeout",
-                                           "fallback_application_name", "dbname",
-                                           "client_encoding",           NULL};
-    const char *const values[] = {"30", "10", "6", "60000", "xmtp-migrate", dsn, "UTF8", NULL};
     mig_cleanup(mig_pg_close) struct mig_pg *pg = calloc(1, sizeof *pg);
     int result = check_dsn(dsn, options->subject, err);
 
@@ -168,12 +217,7 @@ int mig_pg_open(const char *dsn, const struct mig_pg_options *options, struct mi
     pg->lock_timeout_s = options->lock_timeout_s;
     pg->pending = MIG_BUFFER_INIT(PENDING_LIMIT);
     snprintf(pg->subject, sizeof pg->subject, "%s", options->subject);
-    pg->connection = PQconnectStartParams(keywords, values, 1);
-    if (!pg->connection)
-        return mig_fail(err, MIG_E_NOMEM, "%s: out of memory", options->subject);
-    if (PQstatus(pg->connection) == CONNECTION_BAD)
-        return connect_failure(pg, err);
-    if ((result = finish_connecting(pg, err)) != MIG_OK)
+    if ((result = connect_somewhere(pg, dsn, err)) != MIG_OK)
         return result;
     describe_place(pg);
     PQsetnonblocking(pg->connection, 1);

@@ -19,11 +19,11 @@ struct mig_pg_options {
     int64_t lock_timeout_s;
 };
 
-/* Connects (in 10 s at most, or the DSN's connect_timeout), sets UTC, the application name and
- * client encoding, the limits, and that a row-level security policy is an error (MIG_E_REFUSED, at
- * the statement) and hides nothing. Errors: MIG_E_TEMPORARY (nobody there, too many connections),
- * MIG_E_DATABASE (wrong password, no such database), MIG_E_USAGE (not a DSN), MIG_E_CANCELLED,
- * MIG_E_NOMEM. */
+/* Connects (in 10 s a host at most, or the DSN's connect_timeout), sets UTC, the application name
+ * and client encoding, the limits, and that a row-level security policy is an error (MIG_E_REFUSED,
+ * at the statement) and hides nothing. Errors: MIG_E_TEMPORARY (nobody there, too many
+ * connections), MIG_E_DATABASE (wrong password, no such database), MIG_E_USAGE (not a DSN),
+ * MIG_E_CANCELLED, MIG_E_NOMEM. */
 int mig_pg_open(const char *dsn, const struct mig_pg_options *options, struct mig_pg **ret_pg,
                 struct mig_error *err);
 /* Closes and frees; an open transaction is rolled back by the server. NULL is fine. */

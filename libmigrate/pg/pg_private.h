@@ -60,4 +60,14 @@ int pg_fail(struct mig_pg *pg, const PGresult *result, struct mig_error *err);
 
 void pg_clear(PGresult **result);
 
+/* hosts.c: which hosts to try, as lists of libpq's, where it is not those of the DSN. */
+struct pg_hosts {
+    char *host, *address, *port;
+};
+/* Leaves out the host that the connection was trying. *ret_left: whether there are others.
+ * Errors: MIG_E_NOMEM. */
+int pg_hosts_drop(PGconn *connection, struct pg_hosts *hosts, bool *ret_left,
+                  struct mig_error *err);
+void pg_hosts_release(struct pg_hosts *hosts);
+
 #endif

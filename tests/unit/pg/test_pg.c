@@ -44,22 +44,74 @@ Test(pg, hears_a_wish_to_stop_before_it_connects)
     cr_assert_eq(open_dsn("host=192.0.2.1 port=5432 dbname=d", &stop, &err), MIG_E_CANCELLED);
 }
 
-Test(pg, waits_for_a_silent_server_as_long_as_the_dsn_says)
+/* A port that accepts connections and says nothing. */
+static int listen_silently(int *ret_port)
 {
     const int silent = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t size = sizeof address;
-    struct mig_error err = MIG_ERROR_INIT;
-    char dsn[100];
 
     cr_assert_eq(bind(silent, (struct sockaddr *) &address, size), 0);
     cr_assert_eq(listen(silent, 1), 0);
     cr_assert_eq(getsockname(silent, (struct sockaddr *) &address, &size), 0);
-    snprintf(dsn, sizeof dsn, "host=127.0.0.1 port=%d dbname=d connect_timeout=1",
-             ntohs(address.sin_port));
+    *ret_port = ntohs(address.sin_port);
+    return silent;
+}
+
+Test(pg, waits_for_a_silent_server_as_long_as_the_dsn_says)
+{
+    struct mig_error err = MIG_ERROR_INIT;
+    char dsn[100];
+    int port;
+    const int silent = listen_silently(&port);
+
+    snprintf(dsn, sizeof dsn, "host=127.0.0.1 port=%d dbname=d connect_timeout=1", port);
     cr_assert_eq(open_dsn(dsn, NULL, &err), MIG_E_TEMPORARY);
     cr_assert_not_null(strstr(err.message, "no answer within 1 s"), "%s", err.message);
     close(silent);
+}
+
+Test(pg, goes_on_to_the_next_host_when_one_is_silent)
+{
+    static const struct {
+        const char *before_port, *behind_port, *said;
+    } cases[] = {
+        {"host=127.0.0.1,127.0.0.1 port=", ",1 dbname=d connect_timeout=1", "127.0.0.1:1/d"},
+        {"host=127.0.0.1,localhost,127.0.0.1 hostaddr=127.0.0.1,127.0.0.1,127.0.0.1 port=1,",
+         ",2 dbname=d connect_timeout=1", "refused"},
+        {"hostaddr=127.0.0.1,127.0.0.2 dbname=d connect_timeout=1 port=", "", "(127.0.0.2:"},
+        {"postgresql://127.0.0.1:", ",127.0.0.1:1/d?connect_timeout=1", "127.0.0.1:1/d"},
+    };
+    int port;
+    const int silent = listen_silently(&port);
+
+    for (size_t i = 0; i < mig_count_of(cases); i++) {
+        struct mig_error err = MIG_ERROR_INIT;
+        char dsn[200];
+
+        snprintf(dsn, sizeof dsn, "%s%d%s", cases[i].before_port, port, cases[i].behind_port);
+        cr_assert_eq(open_dsn(dsn, NULL, &err), MIG_E_TEMPORARY);
+        cr_assert_not_null(strstr(err.message, cases[i].said), "%s: %s", dsn, err.message);
+        cr_assert_null(strstr(err.message, "no answer"), "%s: %s", dsn, err.message);
+    }
+    close(silent);
+}
+
+Test(pg, tells_of_the_last_host_when_all_are_silent)
+{
+    struct mig_error err = MIG_ERROR_INIT;
+    char dsn[100];
+    int ports[2];
+    const int silent[] = {listen_silently(&ports[0]), listen_silently(&ports[1])};
+
+    snprintf(dsn, sizeof dsn, "host=127.0.0.1,127.0.0.1 port=%d,%d connect_timeout=1", ports[0],
+             ports[1]);
+    cr_assert_eq(open_dsn(dsn, NULL, &err), MIG_E_TEMPORARY);
+    snprintf(dsn, sizeof dsn, "(127.0.0.1:%d/", ports[1]);
+    cr_assert_not_null(strstr(err.message, dsn), "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "no answer within 1 s"), "%s", err.message);
+    close(silent[0]);
+    close(silent[1]);
 }
 
 static int read_number(const uint8_t *bytes, size_t size, size_t wanted, int64_t *ret_number)
