@@ -69,6 +69,8 @@ def line(figure, judgement):
     taken = "" if figure["candidate"] is None else \
         f"{figure['candidate']:,} of {figure['bound']:,} {figure['unit']}" \
         if figure["bound"] is not None else f"{figure['candidate']:,} {figure['unit']}"
+    if figure["cpu_ratio"]:
+        taken += f"; {figure['cpu_ratio']:.2f} by processor time"
     return f"{figure['what']:<76} {figure['value']:>7.2f} {target:>9} {judgement:<15} {taken}"
 
 

@@ -9,7 +9,7 @@ import xml.etree.ElementTree
 from conftest import BUILD, TESTS
 
 MEMBERS = {"case", "what", "value", "target", "relation", "met", "candidate", "bound", "unit",
-           "spread", "judgement"}
+           "spread", "cpu_ratio", "judgement"}
 
 
 def bench(*words):
