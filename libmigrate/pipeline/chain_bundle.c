@@ -150,7 +150,7 @@ static int write_part(struct chain_job *job, const struct mig_chain_part *booked
         return result;
     keep_booked_rows(part, booked, job->manifest->policy.profile == MIG_PROFILE_XMTPD);
     keep_chain_kinds(part, job);
-    if ((result = mig_transform_compact(job->transform, &job->scratch, part, err)) != MIG_OK)
+    if ((result = mig_transform_part(job->transform, &job->scratch, part, err)) != MIG_OK)
         return result;
     keep_chain_rows(part);
     if ((result = check_against_books(part, booked, err)) != MIG_OK)

@@ -102,8 +102,8 @@ static int measure_table(struct plan_job *job, enum mig_table table, struct mig_
         return result;
     job->plan->tables[table].disk_bytes = (int64_t) measure.disk_bytes;
     if (measure.has_rows &&
-        (result = plan_read(job->source, job->transform, job->pool, table, &measure,
-                            job->options->exact, sums, &job->sample, err)) != MIG_OK)
+        (result = plan_read(job->source, job->transform, table, &measure, job->options->exact, sums,
+                            &job->sample, err)) != MIG_OK)
         return result;
     if (job->options->exact) {
         take_exact(job->plan, table, sums);

@@ -35,9 +35,8 @@ int plan_probe(const struct mig_manifest *manifest, int64_t as_of_ns, const stru
 /* Reads a table whole, or a sample of it, without signing. *ret_sample, when it is NULL, may get a
  * part with rows for nodes. */
 int plan_read(struct mig_source *source, const struct mig_transform *transform,
-              struct mig_pool *pool, enum mig_table table, const struct mig_source_measure *measure,
-              bool whole, struct plan_sums *sums, struct mig_part **ret_sample,
-              struct mig_error *err);
+              enum mig_table table, const struct mig_source_measure *measure, bool whole,
+              struct plan_sums *sums, struct mig_part **ret_sample, struct mig_error *err);
 
 struct plan_job {
     const struct mig_manifest *manifest;

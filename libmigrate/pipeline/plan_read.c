@@ -53,7 +53,7 @@ static int add_part(struct plan_sums *sums, const struct mig_part *part, struct 
 struct plan_reading {
     struct mig_source *source;
     const struct mig_transform *transform;
-    struct mig_pool *pool;
+    struct mig_arena scratch;
     struct plan_sums *sums;
 };
 
@@ -75,7 +75,7 @@ static int read_part(struct plan_reading *reading, struct mig_part_limits limits
             created_ns <= reading->sums->cutoff_ns)
             reading->sums->past++;
     }
-    if ((result = mig_transform_part(reading->transform, reading->pool, part, err)) == MIG_OK &&
+    if ((result = mig_transform_part(reading->transform, &reading->scratch, part, err)) == MIG_OK &&
         (result = add_part(reading->sums, part, err)) == MIG_OK)
         *ret_part = mig_take(part);
     return result;
@@ -124,15 +124,14 @@ static int read_sample(struct plan_reading *reading, enum mig_table table,
 }
 
 int plan_read(struct mig_source *source, const struct mig_transform *transform,
-              struct mig_pool *pool, enum mig_table table, const struct mig_source_measure *measure,
-              bool whole, struct plan_sums *sums, struct mig_part **ret_sample,
-              struct mig_error *err)
+              enum mig_table table, const struct mig_source_measure *measure, bool whole,
+              struct plan_sums *sums, struct mig_part **ret_sample, struct mig_error *err)
 {
-    struct plan_reading reading = {source, transform, pool, sums};
-
+    struct plan_reading reading = {source, transform, MIG_ARENA_INIT, sums};
     int result = whole ? read_whole(&reading, table, err)
                        : read_sample(&reading, table, measure, ret_sample, err);
 
+    mig_arena_release(&reading.scratch);
     /* A sample leaves its statement in the middle; the next may be any. */
     return result == MIG_OK ? mig_source_read_begin(source, table, 1, 0, true, err) : result;
 }

@@ -83,7 +83,7 @@ static int retry_one(struct retry_job *job, struct mig_node *node, const struct 
         *err = reading;
         return result;
     }
-    if ((result = mig_transform_compact(job->transform, &job->scratch, part, err)) != MIG_OK)
+    if ((result = mig_transform_part(job->transform, &job->scratch, part, err)) != MIG_OK)
         return result;
     if (part->envelopes[0].route == MIG_ROUTE_CHAIN) {
         leave(job, node, letter,

@@ -72,7 +72,7 @@ static int transform_part(void *context, unsigned worker, struct mig_part *part,
 {
     struct run_job *job = context;
 
-    return mig_transform_compact(job->transform, &job->scratch[worker], part, err);
+    return mig_transform_part(job->transform, &job->scratch[worker], part, err);
 }
 
 static void stop_reading(void *context)

@@ -52,7 +52,7 @@ static int make_envelopes(void *context, unsigned worker, void *item, struct mig
     struct transform_job *job = context;
     struct mig_part *part = ((struct parcel *) item)->part;
     const struct mig_tally expired = part->tally; /* an export's tally holds what it left behind */
-    int result = mig_transform_compact(job->transform, &job->scratch[worker], part, err);
+    int result = mig_transform_part(job->transform, &job->scratch[worker], part, err);
 
     mig_tally_add(&part->tally, &expired);
     parcel_fill(item, part);

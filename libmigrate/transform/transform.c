@@ -8,7 +8,6 @@
 #include <string.h>
 
 #define NS_PER_US 1000
-#define ROWS_PER_SHARE 16
 
 static const struct kind_rules *const rules[MIG_KIND_COUNT] = {
     [MIG_KIND_GROUP_MESSAGES] = &transform_group_message_rules,
@@ -280,26 +279,6 @@ int mig_transform_row_at(const struct mig_transform *transform, const struct mig
 
 /* ---- parts -------------------------------------------------------------------------------- */
 
-/* Each worker fills an arena of its own: the scratch of a row goes with it, what stays is copied.
- */
-struct part_job {
-    const struct mig_transform *transform;
-    struct mig_part *part;
-    struct mig_arena *arenas; /* one a worker; they end up in the part */
-};
-
-static int transform_share(void *context, unsigned worker, size_t first, size_t end,
-                           struct mig_error *err)
-{
-    const struct part_job *job = context;
-    int result = MIG_OK;
-
-    for (size_t i = first; i < end && result == MIG_OK; i++)
-        result = mig_transform_row(job->transform, &job->part->rows[i], &job->arenas[worker],
-                                   &job->part->envelopes[i], err);
-    return result;
-}
-
 static int make_envelopes(struct mig_part *part, struct mig_error *err)
 {
     free(part->envelopes);
@@ -314,28 +293,6 @@ static void count_envelopes(struct mig_part *part)
     part->tally = (struct mig_tally){0};
     for (size_t i = 0; i < part->row_count; i++)
         mig_tally_envelope(&part->tally, &part->envelopes[i]);
-}
-
-int mig_transform_part(const struct mig_transform *transform, struct mig_pool *pool,
-                       struct mig_part *part, struct mig_error *err)
-{
-    const unsigned threads = mig_pool_threads(pool);
-    struct part_job job = {transform, part, calloc(threads, sizeof *job.arenas)};
-    int result = make_envelopes(part, err);
-
-    if (!job.arenas && result == MIG_OK)
-        result = mig_fail(err, MIG_E_NOMEM, "out of memory");
-    if (result != MIG_OK) {
-        free(job.arenas);
-        return result;
-    }
-    result = mig_pool_run(pool, part->row_count, ROWS_PER_SHARE, transform_share, &job, err);
-    for (unsigned i = 0; i < threads; i++)
-        mig_arena_join(&part->arena, &job.arenas[i]);
-    free(job.arenas);
-    if (result == MIG_OK)
-        count_envelopes(part);
-    return result;
 }
 
 static int keep(struct mig_arena *arena, struct mig_bytes *bytes, struct mig_error *err)
@@ -357,8 +314,8 @@ static int keep_what_is_loaded(struct mig_arena *arena, struct mig_envelope *env
     return keep(arena, &envelope->originator_envelope, err);
 }
 
-int mig_transform_compact(const struct mig_transform *transform, struct mig_arena *scratch,
-                          struct mig_part *part, struct mig_error *err)
+int mig_transform_part(const struct mig_transform *transform, struct mig_arena *scratch,
+                       struct mig_part *part, struct mig_error *err)
 {
     int result = make_envelopes(part, err);
 

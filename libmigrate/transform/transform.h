@@ -13,7 +13,6 @@
 #include "libmigrate/manifest/manifest.h"
 #include "libmigrate/sign/sign.h"
 #include "libmigrate/wire/wire.h"
-#include "libmigrate/work/work.h"
 
 /*
  * The largest client envelope that the chain can carry: one transaction holds 128 KiB, of which the
@@ -53,19 +52,14 @@ int mig_transform_row_at(const struct mig_transform *transform, const struct mig
                          int64_t originator_ns, struct mig_arena *arena,
                          struct mig_envelope *ret_envelope, struct mig_error *err);
 
-/* Transforms all rows of a part on all threads of the pool, in place: part->envelopes and
- * part->tally are set. The order stays the rows'. Errors: as mig_transform_row(). */
-int mig_transform_part(const struct mig_transform *transform, struct mig_pool *pool,
-                       struct mig_part *part, struct mig_error *err);
-
 /*
  * Transforms all rows of a part on the calling thread, in place, and keeps only what is loaded,
  * bundled or put on chain: of a node's envelope the topic and the outermost layer, of the chain's
  * the topic and the client envelope. scratch is for what lies between; it is reset for every row.
  * Errors: as mig_transform_row().
  */
-int mig_transform_compact(const struct mig_transform *transform, struct mig_arena *scratch,
-                          struct mig_part *part, struct mig_error *err);
+int mig_transform_part(const struct mig_transform *transform, struct mig_arena *scratch,
+                       struct mig_part *part, struct mig_error *err);
 
 /* The digests that the two signatures are over (envelopes, "Signing"). */
 void mig_payer_digest(uint32_t target_originator, struct mig_bytes client_envelope,

@@ -4,6 +4,7 @@
 #include "tests/bench/loops.h"
 
 #include "libmigrate/transform/transform.h"
+#include "libmigrate/work/work.h"
 
 #include <inttypes.h>
 #include <openssl/evp.h>
@@ -126,9 +127,10 @@ static double hash(uint64_t size, uint64_t rounds)
 /* ---- transform: all rows of a bundle, through the library ------------------------------------ */
 
 struct transform_job {
-    const char *path;
     struct mig_transform *transform;
-    struct mig_pool *pool;
+    struct mig_part **parts; /* all of the bundle, in memory */
+    size_t part_count, taken;
+    struct mig_arena *scratch; /* one a thread */
     uint64_t rows, signed_rows, digested_bytes;
 };
 
@@ -138,33 +140,80 @@ static void check(int result, const struct mig_error *err)
         bench_die("transform", err->message);
 }
 
-/* Reading the bundle is not part of it. */
-static double transform_once(struct transform_job *job)
+static void read_parts(struct transform_job *job, const char *path)
 {
     mig_cleanup(mig_bundle_reader_free) struct mig_bundle_reader *reader = NULL;
     struct mig_error err = MIG_ERROR_INIT;
-    double seconds = 0;
+    struct mig_part *part = NULL;
 
-    job->rows = job->signed_rows = job->digested_bytes = 0;
-    check(mig_bundle_open(job->path, false, &reader, &err), &err);
+    check(mig_bundle_open(path, false, &reader, &err), &err);
     for (;;) {
-        mig_cleanup(mig_part_free) struct mig_part *part = NULL;
-        double begun;
-
         check(mig_bundle_next(reader, &part, NULL, &err), &err);
         if (!part)
-            return seconds;
-        begun = bench_now(CLOCK_MONOTONIC);
-        check(mig_transform_part(job->transform, job->pool, part, &err), &err);
-        seconds += bench_now(CLOCK_MONOTONIC) - begun;
-        job->rows += part->row_count;
-        for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
-            job->signed_rows += part->tally.kinds[kind].for_nodes;
-        for (size_t i = 0; i < part->row_count; i++)
-            if (part->envelopes[i].route == MIG_ROUTE_NODE)
-                job->digested_bytes += part->envelopes[i].client_envelope.size +
-                                       part->envelopes[i].originator_envelope.size;
+            return;
+        job->parts = reallocarray(job->parts, job->part_count + 1, sizeof *job->parts);
+        if (!job->parts)
+            bench_die("transform", "out of memory");
+        job->parts[job->part_count++] = part;
     }
+}
+
+static int take_part(void *context, void **ret_item, struct mig_error *err)
+{
+    struct transform_job *job = context;
+
+    (void) err;
+    *ret_item = job->taken < job->part_count ? job->parts[job->taken++] : NULL;
+    return MIG_OK;
+}
+
+static int transform_part(void *context, unsigned worker, void *item, struct mig_error *err)
+{
+    struct transform_job *job = context;
+
+    return mig_transform_part(job->transform, &job->scratch[worker], item, err);
+}
+
+static int count_part(void *context, void **item, struct mig_error *err)
+{
+    struct transform_job *job = context;
+    mig_cleanup(mig_part_free) struct mig_part *part = mig_take(*item);
+
+    (void) err;
+    job->rows += part->row_count;
+    for (size_t i = 0; i < part->row_count; i++)
+        if (part->envelopes[i].route == MIG_ROUTE_NODE) {
+            job->signed_rows++;
+            job->digested_bytes += 2 * part->envelopes[i].originator_envelope.size;
+        }
+    return MIG_OK;
+}
+
+static void discard_part(void *item)
+{
+    struct mig_part *part = item;
+
+    mig_part_free(&part);
+}
+
+/* As a run does it; reading the bundle is not part of it. */
+static double transform_all(struct transform_job *job, unsigned threads)
+{
+    static const struct mig_line line = {take_part, transform_part, count_part, discard_part, NULL};
+    struct mig_error err = MIG_ERROR_INIT;
+    double begun;
+
+    job->scratch = calloc(threads, sizeof *job->scratch);
+    if (!job->scratch)
+        bench_die("transform", "out of memory");
+    begun = bench_now(CLOCK_MONOTONIC);
+    check(mig_line_run(&line, threads, job, &err), &err);
+    begun = bench_now(CLOCK_MONOTONIC) - begun;
+    for (unsigned i = 0; i < threads; i++)
+        mig_arena_release(&job->scratch[i]);
+    free(job->scratch);
+    free(job->parts);
+    return begun;
 }
 
 static void transform(const char *manifest_path, const char *bundle, unsigned threads)
@@ -172,19 +221,17 @@ static void transform(const char *manifest_path, const char *bundle, unsigned th
     mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
     mig_cleanup(mig_signer_free) struct mig_signer *payer = NULL;
     mig_cleanup(mig_signer_free) struct mig_signer *originator = NULL;
-    mig_cleanup(mig_pool_free) struct mig_pool *pool = NULL;
     mig_cleanup(mig_transform_free) struct mig_transform *opened = NULL;
     struct mig_error err = MIG_ERROR_INIT;
-    struct transform_job job = {.path = bundle};
+    struct transform_job job = {0};
     double seconds, bound, digests;
 
     check(mig_manifest_load(manifest_path, &manifest, NULL, &err), &err);
     check(mig_manifest_signers(manifest, NULL, &payer, &originator, &err), &err);
-    check(mig_pool_open(threads, &pool, &err), &err);
     check(mig_transform_open(manifest, mig_time_now_ns(), payer, originator, &opened, &err), &err);
     job.transform = opened;
-    job.pool = pool;
-    seconds = transform_once(&job);
+    read_parts(&job, bundle);
+    seconds = transform_all(&job, mig_thread_count(threads));
     bound = run_on_curve(2 * job.signed_rows, threads, false);
     digests = 0;
     if (job.signed_rows > 0)
