@@ -355,7 +355,7 @@ static enum place place_of(const struct mig_part *part, int64_t *ret_start)
 
 static bool ends_band(const struct node_load_job *job, int64_t start)
 {
-    return job->part->last_id >= start + MIG_BAND_WIDTH - 1 ||
+    return job->part->last_id - start >= MIG_BAND_WIDTH - 1 ||
            job->part->last_id >= job->run->bounds[job->part->table];
 }
 

@@ -83,7 +83,8 @@ static int pause_after(const struct mig_node *node, unsigned attempt, struct mig
 
 /* ---- indexed --------------------------------------------------------------------------------- */
 
-/* Without names of ours: PostgreSQL then chooses those that it gives the indexes of a leaf. */
+/* The names that PostgreSQL would choose are cut, and then told apart by a number among all of one
+ * schema: in that of the node they might be taken. */
 static int make_indexes(struct mig_node *node, const struct node_bulk_band *band, const char *which,
                         struct mig_error *err)
 {
@@ -93,11 +94,11 @@ static int make_indexes(struct mig_node *node, const struct node_bulk_band *band
         " to_regclass('public.' || parent) AND contype IN ('p', 'u') ORDER BY oid LOOP"
         " EXECUTE format('ALTER TABLE xmtp_migrate.%I ADD %s', leaf, def.text); END LOOP;"
         " FOR def IN SELECT CASE WHEN indisunique THEN 'UNIQUE ' ELSE '' END AS kind,"
-        " pg_get_indexdef(indexrelid) AS text FROM pg_index WHERE indrelid ="
-        " to_regclass('public.' || parent) AND NOT EXISTS (SELECT FROM pg_constraint WHERE"
-        " conindid = indexrelid AND conrelid = indrelid) ORDER BY indexrelid LOOP"
-        " EXECUTE format('CREATE %sINDEX ON xmtp_migrate.%I%s', def.kind, leaf,"
-        " substr(def.text, strpos(def.text, ' USING '))); END LOOP;",
+        " pg_get_indexdef(indexrelid) AS text, '_idx' || row_number() OVER (ORDER BY indexrelid) AS"
+        " suffix FROM pg_index WHERE indrelid = to_regclass('public.' || parent) AND NOT EXISTS ("
+        "SELECT FROM pg_constraint WHERE conindid = indexrelid AND conrelid = indrelid) LOOP"
+        " EXECUTE format('CREATE %sINDEX %I ON xmtp_migrate.%I%s', def.kind, leaf || def.suffix,"
+        " leaf, substr(def.text, strpos(def.text, ' USING '))); END LOOP;",
         err);
 }
 

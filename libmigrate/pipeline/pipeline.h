@@ -132,6 +132,22 @@ int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_o
                      const struct mig_hooks *hooks, const struct mig_stop *stop,
                      struct mig_account **ret_account, struct mig_error *err);
 
+/* A band of a node that a run would bring rows to. */
+struct mig_band {
+    const char *node;
+    enum mig_table table;
+    int64_t start;
+    enum mig_way way;
+};
+typedef int mig_band_fn(void *context, const struct mig_band *band, struct mig_error *err);
+
+/* Tells the bands of what a run with these options would load now, and the way of each; writes
+ * nothing. Rows above the sequence are not among them. Errors: as mig_pipeline_run(), and tell's.
+ */
+int mig_pipeline_dry_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
+                         const struct mig_hooks *hooks, const struct mig_stop *stop,
+                         mig_band_fn *tell, void *context, struct mig_error *err);
+
 /* ---- what a run would take ----------------------------------------------------------------- */
 
 /* Stands for a number that can't be known. */

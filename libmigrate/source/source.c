@@ -122,6 +122,34 @@ int mig_source_count(struct mig_source *source, enum mig_table table, int64_t fi
     return MIG_OK;
 }
 
+int mig_source_next_band(struct mig_source *source, enum mig_table table, int64_t first_id,
+                         int64_t last_id, uint64_t limit, bool *ret_found, int64_t *ret_start,
+                         uint64_t *ret_rows, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    const struct mig_table_info *info = mig_table_info(table);
+    char sql[1024];
+    int result;
+
+    snprintf(sql, sizeof sql,
+             "WITH first AS MATERIALIZED (SELECT id, id / %" PRId64 " * %" PRId64 " AS start FROM"
+             " (SELECT min(%s) AS id FROM %s WHERE %s BETWEEN '%" PRId64 "'::bigint AND"
+             " '%" PRId64 "'::bigint) m) SELECT start, (SELECT count(*) FROM (SELECT FROM %s t"
+             " WHERE t.%s BETWEEN first.id AND start + least('%" PRId64 "'::bigint - start,"
+             " %" PRId64 ") LIMIT %" PRIu64 ") rows) FROM first WHERE id IS NOT NULL",
+             MIG_BAND_WIDTH, MIG_BAND_WIDTH, info->id_column, info->name, info->id_column, first_id,
+             last_id, info->name, info->id_column, last_id, MIG_BAND_WIDTH - 1, limit);
+    result = mig_pg_query(source->pg, sql, NULL, 0, &answer, err);
+    if (result != MIG_OK)
+        return result;
+    *ret_found = answer.rows == 1;
+    if (*ret_found) {
+        *ret_start = mig_pg_int64(&answer, 0, 0);
+        *ret_rows = (uint64_t) mig_pg_int64(&answer, 0, 1);
+    }
+    return MIG_OK;
+}
+
 static int add_blocker(const struct mig_pg_result *answer, int row, struct mig_blockers *blockers,
                        struct mig_error *err)
 {

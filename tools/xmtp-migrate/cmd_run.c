@@ -27,9 +27,12 @@ int cmd_run(struct tool *tool, int argc, char **argv, struct mig_error *err)
 
     if (argc > 0)
         return mig_fail(err, MIG_E_USAGE, "run takes no argument: '%s'", argv[0]);
-    if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
-        (result = mig_pipeline_run(manifest, &options, &tool->hooks, tool->stop, &account, err)) !=
-            MIG_OK)
+    if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK)
+        return result;
+    if (run_words.dry_run)
+        return print_dry_run(tool, manifest, &options, err);
+    if ((result = mig_pipeline_run(manifest, &options, &tool->hooks, tool->stop, &account, err)) !=
+        MIG_OK)
         return result;
     return tool_account(tool, account, err);
 }

@@ -3,9 +3,12 @@
 
 #include <ctype.h>
 
+/* How a run is to be done; a plan of it takes the same. */
 #define HOW_TO_RUN                                                                                 \
     {"chain-out", "P", "where the chain-bound envelopes go (default: beside the manifest)",        \
      TOOL_TEXT, &run_words.chain_out},                                                             \
+        {"source-connections", "N", "tables read at once (default: 2)", TOOL_COUNT,                \
+         &run_words.source_connections},                                                           \
         {"new-run", NULL, "begin a new run even if one is unfinished", TOOL_FLAG,                  \
          &run_words.new_run},                                                                      \
     {                                                                                              \
@@ -13,7 +16,12 @@
             TOOL_COUNT, &run_words.max_rate                                                        \
     }
 
-static const struct tool_option run_options[] = {HOW_TO_RUN, {.name = NULL}};
+static const struct tool_option run_options[] = {
+    HOW_TO_RUN,
+    {"dry-run", NULL, "write nothing: say which way each band of the nodes would be loaded",
+     TOOL_FLAG, &run_words.dry_run},
+    {.name = NULL},
+};
 
 static const struct tool_option plan_options[] = {
     HOW_TO_RUN,

@@ -7,7 +7,7 @@
 struct run_words {
     const char *chain_out;
     unsigned source_connections;
-    bool new_run;
+    bool new_run, dry_run;
     unsigned max_rate;
 };
 extern struct run_words run_words;
@@ -32,6 +32,10 @@ extern struct rejected_words rejected_words;
 int rejected_filter(int argc, char **argv, struct mig_letter_filter *filter, struct mig_error *err);
 /* A letter as JSON, without its record; a json-c object that the caller puts. */
 struct json_object *rejected_letter_json(const struct mig_dead_letter *letter);
+
+/* What run would do; prints a table or a document. */
+int print_dry_run(struct tool *tool, const struct mig_manifest *manifest,
+                  const struct mig_run_options *options, struct mig_error *err);
 
 int cmd_run(struct tool *tool, int argc, char **argv, struct mig_error *err);
 int cmd_plan(struct tool *tool, int argc, char **argv, struct mig_error *err);
