@@ -25,6 +25,7 @@
 #define ATTACH_MS_MAX 2000
 #define PATIENCE 40      /* attempts until a slow server gets twice the time */
 #define MAKE_ATTEMPTS 12 /* some eight seconds */
+#define MAKE_PATIENCE 4
 #define ATTACH_SECONDS 600
 #define PAUSE_MS 25 /* after the first attempt; longer after each, up to: */
 #define PAUSE_MS_MAX 1000
@@ -81,6 +82,14 @@ static int pause_after(const struct mig_node *node, unsigned attempt, struct mig
     return mig_stop_check(node->stop, err);
 }
 
+/* Grows, so that a slow server is not kept out for ever. */
+static int64_t time_for(unsigned attempt)
+{
+    const unsigned doublings = attempt / PATIENCE < 4 ? attempt / PATIENCE : 4;
+
+    return ATTACH_MS << doublings < ATTACH_MS_MAX ? ATTACH_MS << doublings : ATTACH_MS_MAX;
+}
+
 /* ---- indexed --------------------------------------------------------------------------------- */
 
 /* The names that PostgreSQL would choose are cut, and then told apart by a number among all of one
@@ -112,7 +121,7 @@ int node_bulk_index(struct mig_node *node, const struct node_bulk_band *band, st
 /* The parents of an originator's bands may be yet to be made; the node's own functions do that. The
  * bounds stand as a constraint, so that nothing has to be read when the band is attached. A vacuum
  * would hold a lock that attaching has to wait for. */
-static int make_once(struct mig_node *node, const struct node_bulk_band *band,
+static int make_once(struct mig_node *node, const struct node_bulk_band *band, int64_t time_ms,
                      struct mig_error *err)
 {
     char block[NODE_SQL_SIZE];
@@ -138,6 +147,7 @@ static int make_once(struct mig_node *node, const struct node_bulk_band *band,
     if ((result = mig_pg_begin(node->pg, err)) == MIG_OK &&
         (result = node_become_owner(node, err)) == MIG_OK &&
         (result = set_local(node, "lock_timeout", LOCK_MS, err)) == MIG_OK &&
+        (result = set_local(node, "statement_timeout", time_ms, err)) == MIG_OK &&
         (result = mig_pg_exec(node->pg, "SELECT pg_advisory_xact_lock(5)", err)) == MIG_OK &&
         (result = for_tables(node, band, META ", " BLOB, block, err)) == MIG_OK &&
         (result = make_indexes(node, band, BLOB, err)) == MIG_OK)
@@ -149,12 +159,12 @@ static int make_once(struct mig_node *node, const struct node_bulk_band *band,
 
 int node_bulk_make(struct mig_node *node, const struct node_bulk_band *band, struct mig_error *err)
 {
-    int result = make_once(node, band, err);
+    int result = make_once(node, band, ATTACH_MS, err);
 
     for (unsigned i = 0; result == MIG_E_TEMPORARY && i < MAKE_ATTEMPTS && mig_pg_alive(node->pg);
          i++)
         if ((result = pause_after(node, i, err)) == MIG_OK)
-            result = make_once(node, band, err);
+            result = make_once(node, band, time_for(i * PATIENCE / MAKE_PATIENCE), err);
     return result;
 }
 
@@ -243,13 +253,6 @@ static int attach_once(struct mig_node *node, const struct node_bulk_band *band,
     if ((result = put_in_place(node, band, err)) != MIG_OK)
         return result;
     return more(context, err);
-}
-
-static int64_t time_for(unsigned attempt)
-{
-    const unsigned doublings = attempt / PATIENCE < 4 ? attempt / PATIENCE : 4;
-
-    return ATTACH_MS << doublings < ATTACH_MS_MAX ? ATTACH_MS << doublings : ATTACH_MS_MAX;
 }
 
 /* A standby that is behind must not keep the node's readers waiting: what comes after is written
