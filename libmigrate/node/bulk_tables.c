@@ -171,14 +171,16 @@ int node_bulk_make(struct mig_node *node, const struct node_bulk_band *band, str
 /* ---- filled ---------------------------------------------------------------------------------- */
 
 /* Rows are frozen in a table that the same transaction has emptied. Foreign keys are not looked up
- * row by row, as they could not be: meta is no partition yet. */
+ * row by row, as they could not be: meta is no partition yet. The manifest's limit is for statements
+ * that others may have to wait for: nobody waits for our indexes, however long they take. */
 int node_bulk_begin(struct mig_node *node, const struct node_bulk_band *band, struct mig_error *err)
 {
     char sql[NODE_SQL_SIZE];
     int result = mig_pg_begin(node->pg, err);
 
     snprintf(sql, sizeof sql,
-             "SET LOCAL session_replication_role = replica; SELECT set_config("
+             "SET LOCAL session_replication_role = replica; SET LOCAL statement_timeout = 0;"
+             " SELECT set_config("
              "'maintenance_work_mem', greatest(setting::bigint, %d)::text, true) FROM pg_settings"
              " WHERE name = 'maintenance_work_mem';"
              " TRUNCATE " NODE_BULK_META "_o%" PRIu32 "_s%" PRId64 "_%" PRId64,
