@@ -1,14 +1,17 @@
 """Nodes that are away, die or are slow: the others go on, and running again completes it."""
 
 import json
+import os
 import signal
+import subprocess
+import tempfile
 import time
 
 import pytest
 
 from support.servers import psql
 from support.world import (  # noqa: F401
-    META, assert_closes, count, digest_of_node, held, world)
+    BLOB, META, assert_closes, count, digest_of_node, held, world)
 
 NOBODY = "host=127.0.0.1 port=1 user=postgres dbname=none"
 
@@ -107,3 +110,51 @@ def test_the_bound_on_memory_changes_nothing_that_is_written(world):
     world.run("--max-memory", "2G", "--threads", 7, "--source-connections", 4,
               "--as-of", "2026-01-01T00:00:00Z", status=4)
     assert_same(world)
+
+
+# ---- a node without room -------------------------------------------------------------------------
+
+
+def mount(*words):
+    return subprocess.run(["mount", *map(str, words)], capture_output=True)
+
+
+@pytest.fixture
+def small_disk(server):
+    """A disk of 24 MiB that the server may write to; a folder."""
+    folder = tempfile.mkdtemp(prefix="small")
+    if os.geteuid() != 0 or mount("-t", "tmpfs", "-o", "size=24m", "tmpfs", folder).returncode:
+        os.rmdir(folder)
+        pytest.skip("this container may not mount")
+    owner = os.stat(server.data)
+    os.chown(folder, owner.st_uid, owner.st_gid)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+    os.rmdir(folder)
+
+
+def test_a_node_without_room_takes_nothing_by_halves_and_goes_on_with_more(world, server, tool,
+                                                                           small_disk):
+    psql(server.dsn(), f"CREATE TABLESPACE small LOCATION '{small_disk}'")
+    psql(server.dsn(), "CREATE DATABASE cramped TABLESPACE small")
+    world.nodes["beta"] = server.dsn("cramped")
+    tool("xmtp-seed", "schema", "node", "--dsn", world.beta, "--node-id", 200)
+    world.seed(12000)
+    world.write()
+    try:
+        ran = world.migrate("run", "--as-of", "2026-01-01T00:00:00Z", status=1)
+        assert "node 'beta'" in ran.err and "No space left on device" in ran.err
+        assert "disk is full: make room, then run it again" in ran.err
+        mount("-o", "remount,size=400m", small_disk)
+        assert psql(world.beta, f"""
+            SELECT count(*) FROM {META} FULL JOIN {BLOB} b
+            USING (originator_node_id, originator_sequence_id)
+            WHERE topic IS NULL OR originator_envelope IS NULL""") == "0"
+        assert world.run()["verdict"] == "green"
+        assert_same(world)
+        assert psql(world.beta, """
+            SELECT count(*) FROM pg_class WHERE relname LIKE 'gateway%'
+            AND relnamespace = 'xmtp_migrate'::regnamespace""") == "0"
+    finally:
+        server.drop_database(world.beta)
+        psql(server.dsn(), "DROP TABLESPACE small")
