@@ -171,8 +171,9 @@ int node_bulk_make(struct mig_node *node, const struct node_bulk_band *band, str
 /* ---- filled ---------------------------------------------------------------------------------- */
 
 /* Rows are frozen in a table that the same transaction has emptied. Foreign keys are not looked up
- * row by row, as they could not be: meta is no partition yet. The manifest's limit is for statements
- * that others may have to wait for: nobody waits for our indexes, however long they take. */
+ * row by row, as they could not be: meta is no partition yet. The manifest's limit is for
+ * statements that others may have to wait for: nobody waits for our indexes, however long they
+ * take. */
 int node_bulk_begin(struct mig_node *node, const struct node_bulk_band *band, struct mig_error *err)
 {
     char sql[NODE_SQL_SIZE];

@@ -87,7 +87,7 @@ void parcel_fill(struct parcel *parcel, struct mig_part *part);
 int parcel_seal(struct parcel *parcel, struct mig_error *err);
 struct parcel *parcel_share(struct parcel *parcel);
 void parcel_drop(struct parcel **parcel);
-void parcel_discard(void *parcel);
+void parcel_discard(void *item);
 
 /* How the memory of a job is shared out. */
 struct shares {

@@ -28,7 +28,9 @@
 
 static double aligned(size_t size)
 {
-    return (double) ((size + 7) / 8 * 8);
+    const size_t words = (size + 7) / 8;
+
+    return (double) (words * 8);
 }
 
 void plan_cost_add(struct plan_cost *cost, size_t topic_size, size_t envelope_size)

@@ -81,10 +81,11 @@ static int read_part(struct plan_reading *reading, struct mig_part_limits limits
     return result;
 }
 
-static int read_whole(struct plan_reading *reading, enum mig_table table, struct mig_error *err)
+static int read_range(struct plan_reading *reading, enum mig_table table, int64_t first_id,
+                      int64_t last_id, bool settled, struct mig_error *err)
 {
     bool more = true;
-    int result = mig_source_read_begin(reading->source, table, INT64_MIN, INT64_MAX, true, err);
+    int result = mig_source_read_begin(reading->source, table, first_id, last_id, settled, err);
 
     while (more && result == MIG_OK) {
         mig_cleanup(mig_part_free) struct mig_part *part = NULL;
@@ -93,6 +94,20 @@ static int read_whole(struct plan_reading *reading, enum mig_table table, struct
         more = part != NULL;
     }
     return result;
+}
+
+/* Cut as a run cuts it. */
+static int read_whole(struct plan_reading *reading, enum mig_table table,
+                      const struct mig_source_measure *measure, struct mig_error *err)
+{
+    int64_t last;
+    int result = mig_source_last_id(reading->source, table, &last, err);
+
+    if (result == MIG_OK)
+        result = read_range(reading, table, INT64_MIN, last, true, err);
+    return result == MIG_OK && measure->has_rows && measure->highest > last
+               ? read_range(reading, table, last + 1, INT64_MAX, false, err)
+               : result;
 }
 
 static int read_sample(struct plan_reading *reading, enum mig_table table,
@@ -128,7 +143,7 @@ int plan_read(struct mig_source *source, const struct mig_transform *transform,
               struct plan_sums *sums, struct mig_part **ret_sample, struct mig_error *err)
 {
     struct plan_reading reading = {source, transform, MIG_ARENA_INIT, sums};
-    int result = whole ? read_whole(&reading, table, err)
+    int result = whole ? read_whole(&reading, table, measure, err)
                        : read_sample(&reading, table, measure, ret_sample, err);
 
     mig_arena_release(&reading.scratch);

@@ -5,6 +5,7 @@
 #include "libmigrate/io/io.h"
 #include "libmigrate/pipeline/pipeline_private.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -127,6 +128,7 @@ static int find_ranges(struct run_job *job, const bool *wanted, struct read_rang
         if (result == MIG_OK)
             result =
                 mig_source_settle(job->sources.items[0], (enum mig_table) table, &settled, err);
+        assert(result != MIG_OK || ranges); /* with a place for strays */
         if (result == MIG_OK && settled.has_strays && settled.stray_first > job->run.bounds[table])
             ranges[count++] =
                 (struct read_range){(enum mig_table) table, settled.stray_first, INT64_MAX, false};

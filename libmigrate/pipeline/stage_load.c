@@ -59,7 +59,7 @@ static int load_parts(struct load_job *job, struct mig_nodes *nodes, struct flow
                       size_t max_memory, struct mig_error *err)
 {
     const struct flow_source source = {take_envelopes, NULL, stop_taking, job};
-    struct flow_end *ends = calloc(nodes->count, sizeof *ends);
+    struct flow_end *ends = calloc(nodes->count + 1, sizeof *ends);
     struct shares shares;
     int result = ends ? pipeline_open_budget(max_memory, &job->budget, &shares, err)
                       : mig_fail(err, MIG_E_NOMEM, "out of memory");

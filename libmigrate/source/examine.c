@@ -37,8 +37,9 @@ int mig_source_examine(struct mig_source *source, struct mig_errors *refusals,
 
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
         struct mig_error one = MIG_ERROR_INIT;
+        int64_t last;
 
-        result = source_check_ids(source, (enum mig_table) table, &one);
+        result = mig_source_last_id(source, (enum mig_table) table, &last, &one);
         if (result != MIG_OK && result != MIG_E_CANCELLED)
             result = mig_errors_add(refusals, &one, err);
         else if (result != MIG_OK && err)

@@ -91,17 +91,22 @@ static int read_sequence(struct mig_source *source, const struct sequence *seque
     return result;
 }
 
-int source_check_ids(struct mig_source *source, enum mig_table table, struct mig_error *err)
+int mig_source_last_id(struct mig_source *source, enum mig_table table, int64_t *ret_last,
+                       struct mig_error *err)
 {
     const struct mig_table_info *info = mig_table_info(table);
     mig_cleanup(sequence_release) struct sequence sequence = {0};
-    int64_t last;
+    int64_t last = INT64_MAX;
     int result;
 
     if ((result = find_sequence(source, info, &sequence, err)) != MIG_OK ||
         (result = check_sequence(source, info, &sequence, err)) != MIG_OK)
         return result;
-    return sequence.name ? read_sequence(source, &sequence, &last, err) : MIG_OK;
+    if (sequence.name && source->manifest->settle == MIG_SETTLE_WRITERS &&
+        (result = read_sequence(source, &sequence, &last, err)) != MIG_OK)
+        return result;
+    *ret_last = last;
+    return MIG_OK;
 }
 
 /* The transactions to wait for, as a list of texts that a later look can be compared with. A row

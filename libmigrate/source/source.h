@@ -99,6 +99,12 @@ struct mig_source_measure {
 int mig_source_measure(struct mig_source *source, enum mig_table table, int64_t instant_ns,
                        struct mig_source_measure *ret_measure, struct mig_error *err);
 
+/* The highest id that the table's sequence has given out; INT64_MAX where the manifest's "settle"
+ * asks for no sequence. Whether rows can still come below it only mig_source_settle() tells.
+ * Errors: MIG_E_REFUSED, as there. */
+int mig_source_last_id(struct mig_source *source, enum mig_table table, int64_t *ret_last,
+                       struct mig_error *err);
+
 /* The starts of the bands of MIG_BAND_WIDTH ids that hold rows, rising. Free with free(). */
 int mig_source_bands(struct mig_source *source, enum mig_table table, int64_t **ret_starts,
                      size_t *ret_count, struct mig_error *err);

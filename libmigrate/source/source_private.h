@@ -37,8 +37,4 @@ struct mig_source {
 /* Looks at the catalogue and fills columns and what else depends on it. */
 int source_probe(struct mig_source *source, struct mig_error *err);
 
-/* settle.c: whether the table's ids come from a sequence whose ranges can be settled.
- * Errors: MIG_E_REFUSED. */
-int source_check_ids(struct mig_source *source, enum mig_table table, struct mig_error *err);
-
 #endif

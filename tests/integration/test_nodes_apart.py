@@ -74,7 +74,7 @@ def test_a_server_that_dies_in_the_middle_stops_nobody_else(world, beta_apart, s
 
 def test_a_node_that_holds_the_others_up_is_left_behind_and_caught_up(world, start_tool):
     world.seed(30000)
-    with held(world.beta, "LOCK gateway_envelopes_latest"):
+    with held(world.beta, "LOCK payers"):
         process = start_tool("xmtp-migrate", "run", "--manifest", str(world.manifest), "--json",
                              "--max-memory", "64MiB", "--as-of", "2026-01-01T00:00:00Z")
         deadline = time.monotonic() + 60
