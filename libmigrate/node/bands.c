@@ -7,6 +7,13 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
+
+#define PATIENCE_S 600
+#define PAUSE_MS 25 /* after the first attempt; longer after each, up to: */
+#define PAUSE_MS_MAX 1000
+#define WAIT_STEP_MS 50
+#define NS_PER_MS INT64_C(1000000)
 
 int64_t node_band_start(int64_t id)
 {
@@ -40,25 +47,61 @@ int node_become_owner(struct mig_node *node, struct mig_error *err)
                        err);
 }
 
-static int make_band(struct mig_node *node, uint32_t originator, int64_t start,
+/* Sleeps, looking at the wish to stop. Not all of a time that others may sleep as well. */
+int node_pause_after(const struct mig_node *node, unsigned attempt, struct mig_error *err)
+{
+    const unsigned doublings = attempt < 6 ? attempt : 6;
+    const int64_t longest =
+        PAUSE_MS << doublings < PAUSE_MS_MAX ? PAUSE_MS << doublings : PAUSE_MS_MAX;
+    int64_t left = longest / 2 + mig_time_monotonic_ns() % (longest / 2 + 1);
+
+    for (; left > 0; left -= WAIT_STEP_MS) {
+        const int64_t step = left < WAIT_STEP_MS ? left : WAIT_STEP_MS;
+
+        if (mig_stop_check(node->stop, err) != MIG_OK)
+            return MIG_E_CANCELLED;
+        nanosleep(&(struct timespec){.tv_nsec = step * NS_PER_MS}, NULL);
+    }
+    return mig_stop_check(node->stop, err);
+}
+
+static int make_once(struct mig_node *node, uint32_t originator, int64_t start,
                      struct mig_error *err)
 {
-    char sql[NODE_SQL_SIZE];
+    char sql[NODE_SQL_SIZE], limit[64];
     int result;
 
+    snprintf(limit, sizeof limit, "SET LOCAL lock_timeout = %d", NODE_LOCK_MS);
     snprintf(sql, sizeof sql,
              "SELECT ensure_gateway_parts_v3(%" PRIu32 ", %" PRId64 ", %" PRId64 ")", originator,
              start, MIG_BAND_WIDTH);
     if ((result = mig_pg_begin(node->pg, err)) == MIG_OK &&
         (result = node_become_owner(node, err)) == MIG_OK &&
+        (result = mig_pg_exec(node->pg, limit, err)) == MIG_OK &&
         (result = mig_pg_exec(node->pg, "SELECT pg_advisory_xact_lock(5)", err)) == MIG_OK &&
         (result = mig_pg_exec(node->pg, sql, err)) == MIG_OK)
         result = mig_pg_commit(node->pg, err);
-    if (result != MIG_OK) {
+    if (result != MIG_OK)
         mig_pg_rollback(node->pg);
+    return result;
+}
+
+/* Whoever waits for the exclusive lock keeps all of the node's writers waiting behind it: it is
+ * asked for again and again, never waited for long. */
+static int make_band(struct mig_node *node, uint32_t originator, int64_t start,
+                     struct mig_error *err)
+{
+    const int64_t until = mig_time_monotonic_ns() + PATIENCE_S * MIG_NS_PER_SECOND;
+    int result = make_once(node, originator, start, err);
+
+    for (unsigned i = 0;
+         result == MIG_E_TEMPORARY && mig_pg_alive(node->pg) && mig_time_monotonic_ns() < until;
+         i++)
+        if ((result = node_pause_after(node, i, err)) == MIG_OK)
+            result = make_once(node, originator, start, err);
+    if (result != MIG_OK)
         return mig_error_within(err, "cannot make the band of originator %" PRIu32 " from %" PRId64,
                                 originator, start);
-    }
     node->bands[node->band_count % NODE_BANDS_MAX] = (struct node_band){originator, start};
     node->band_count++;
     return MIG_OK;

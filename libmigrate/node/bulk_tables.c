@@ -18,19 +18,13 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
-#define LOCK_MS 100   /* a lock that is not to be had by then */
 #define ATTACH_MS 150 /* all of them, and the work under them */
 #define ATTACH_MS_MAX 2000
 #define PATIENCE 40      /* attempts until a slow server gets twice the time */
 #define MAKE_ATTEMPTS 12 /* some eight seconds */
 #define MAKE_PATIENCE 4
 #define ATTACH_SECONDS 600
-#define PAUSE_MS 25 /* after the first attempt; longer after each, up to: */
-#define PAUSE_MS_MAX 1000
-#define WAIT_STEP_MS 50
-#define NS_PER_MS INT64_C(1000000)
 #define MAINTENANCE_KB 262144
 
 /* Declares part, parent, leaf and bounds for the loop over both tables. */
@@ -62,24 +56,6 @@ static int set_local(struct mig_node *node, const char *name, int64_t value, str
 
     snprintf(sql, sizeof sql, "SET LOCAL %s = %" PRId64, name, value);
     return mig_pg_exec(node->pg, sql, err);
-}
-
-/* Sleeps, looking at the wish to stop. Not all of a time that others may sleep as well. */
-static int pause_after(const struct mig_node *node, unsigned attempt, struct mig_error *err)
-{
-    const unsigned doublings = attempt < 6 ? attempt : 6;
-    const int64_t longest =
-        PAUSE_MS << doublings < PAUSE_MS_MAX ? PAUSE_MS << doublings : PAUSE_MS_MAX;
-    int64_t left = longest / 2 + mig_time_monotonic_ns() % (longest / 2 + 1);
-
-    for (; left > 0; left -= WAIT_STEP_MS) {
-        const int64_t step = left < WAIT_STEP_MS ? left : WAIT_STEP_MS;
-
-        if (mig_stop_check(node->stop, err) != MIG_OK)
-            return MIG_E_CANCELLED;
-        nanosleep(&(struct timespec){.tv_nsec = step * NS_PER_MS}, NULL);
-    }
-    return mig_stop_check(node->stop, err);
 }
 
 /* Grows, so that a slow server is not kept out for ever. */
@@ -146,7 +122,7 @@ static int make_once(struct mig_node *node, const struct node_bulk_band *band, i
              band->start + MIG_BAND_WIDTH);
     if ((result = mig_pg_begin(node->pg, err)) == MIG_OK &&
         (result = node_become_owner(node, err)) == MIG_OK &&
-        (result = set_local(node, "lock_timeout", LOCK_MS, err)) == MIG_OK &&
+        (result = set_local(node, "lock_timeout", NODE_LOCK_MS, err)) == MIG_OK &&
         (result = set_local(node, "statement_timeout", time_ms, err)) == MIG_OK &&
         (result = mig_pg_exec(node->pg, "SELECT pg_advisory_xact_lock(5)", err)) == MIG_OK &&
         (result = for_tables(node, band, META ", " BLOB, block, err)) == MIG_OK &&
@@ -163,7 +139,7 @@ int node_bulk_make(struct mig_node *node, const struct node_bulk_band *band, str
 
     for (unsigned i = 0; result == MIG_E_TEMPORARY && i < MAKE_ATTEMPTS && mig_pg_alive(node->pg);
          i++)
-        if ((result = pause_after(node, i, err)) == MIG_OK)
+        if ((result = node_pause_after(node, i, err)) == MIG_OK)
             result = make_once(node, band, time_for(i * PATIENCE / MAKE_PATIENCE), err);
     return result;
 }
@@ -245,7 +221,7 @@ static int attach_once(struct mig_node *node, const struct node_bulk_band *band,
     int result;
 
     if ((result = mig_pg_exec(node->pg, "SAVEPOINT mig_attach", err)) != MIG_OK ||
-        (result = set_local(node, "lock_timeout", LOCK_MS, err)) != MIG_OK ||
+        (result = set_local(node, "lock_timeout", NODE_LOCK_MS, err)) != MIG_OK ||
         (result = set_local(node, "statement_timeout", time_ms, err)) != MIG_OK ||
         (result = mig_pg_exec(node->pg, "SELECT pg_advisory_xact_lock(5)", err)) != MIG_OK ||
         (result = node_band_state(node, band->originator, band->start, &state, err)) != MIG_OK)
@@ -288,7 +264,7 @@ int node_bulk_attach(struct mig_node *node, const struct node_bulk_band *band,
             return mig_hint(err, "see who holds locks on gateway_envelopes_meta or payers for so"
                                  " long (pg_locks), then run it again");
         if ((result = mig_pg_exec(node->pg, "ROLLBACK TO SAVEPOINT mig_attach", err)) != MIG_OK ||
-            (result = pause_after(node, i, err)) != MIG_OK)
+            (result = node_pause_after(node, i, err)) != MIG_OK)
             return result;
     }
 }
@@ -312,7 +288,7 @@ static int drop_once(struct mig_node *node, const char *tables, struct mig_error
 
     if ((result = mig_buffer_print(&sql, err, "DROP TABLE %s%c", tables, '\0')) == MIG_OK &&
         (result = mig_pg_begin(node->pg, err)) == MIG_OK &&
-        (result = set_local(node, "lock_timeout", LOCK_MS, err)) == MIG_OK &&
+        (result = set_local(node, "lock_timeout", NODE_LOCK_MS, err)) == MIG_OK &&
         (result = mig_pg_exec(node->pg, (const char *) sql.data, err)) == MIG_OK)
         result = mig_pg_commit(node->pg, err);
     if (result != MIG_OK)
@@ -330,7 +306,7 @@ int node_bulk_clean(struct mig_node *node, struct mig_error *err)
     result = drop_once(node, mig_pg_text(&left, 0, 0), err);
     for (unsigned i = 0; result == MIG_E_TEMPORARY && i < MAKE_ATTEMPTS && mig_pg_alive(node->pg);
          i++)
-        if ((result = pause_after(node, i, err)) == MIG_OK)
+        if ((result = node_pause_after(node, i, err)) == MIG_OK)
             result = drop_once(node, mig_pg_text(&left, 0, 0), err);
     if (result == MIG_OK)
         mig_log(node->hooks, MIG_LOG_INFO,

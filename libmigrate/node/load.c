@@ -56,12 +56,13 @@ static int raise_tracker(struct mig_node *node, const struct mig_part *part, str
                : MIG_OK;
 }
 
-static int store_rows(struct mig_node *node, struct node_load_job *job, struct mig_error *err)
+static int store_rows(struct mig_node *node, struct node_load_job *job, uint64_t staged,
+                      struct mig_error *err)
 {
     int result;
 
-    if ((result = node_store_envelopes(node, job->part, job->conflicts, &job->counts, err)) !=
-            MIG_OK ||
+    if ((result = node_store_envelopes(node, job->part, staged, job->conflicts, &job->counts,
+                                       err)) != MIG_OK ||
         (job->letter && (result = node_forget_letter(node, job->letter, err)) != MIG_OK) ||
         (result = node_store_letters(node, job->part, job->conflicts, err)) != MIG_OK)
         return result;
@@ -78,6 +79,7 @@ static int store_rows(struct mig_node *node, struct node_load_job *job, struct m
 static int attempt(struct mig_node *node, struct node_load_job *job, bool *ret_stored,
                    struct mig_error *err)
 {
+    uint64_t staged;
     int result;
 
     *ret_stored = false;
@@ -86,9 +88,10 @@ static int attempt(struct mig_node *node, struct node_load_job *job, bool *ret_s
     if ((result = node_make_bands(node, job->part, err)) != MIG_OK ||
         (result = mig_pg_begin(node->pg, err)) != MIG_OK)
         return result;
-    if ((result = mig_pg_exec(node->pg, "SELECT pg_advisory_xact_lock_shared(5)", err)) == MIG_OK &&
+    if ((result = node_stage_envelopes(node, job->part, &staged, err)) == MIG_OK &&
+        (result = mig_pg_exec(node->pg, "SELECT pg_advisory_xact_lock_shared(5)", err)) == MIG_OK &&
         (result = node_bands_there(node, job->part, ret_stored, err)) == MIG_OK && *ret_stored &&
-        (result = store_rows(node, job, err)) == MIG_OK)
+        (result = store_rows(node, job, staged, err)) == MIG_OK)
         result = mig_pg_commit(node->pg, err);
     if (result == MIG_OK && *ret_stored) {
         node->keeps_payer = node->payer_id != 0;

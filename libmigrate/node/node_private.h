@@ -74,6 +74,11 @@ int node_make_bands(struct mig_node *node, const struct mig_part *part, struct m
 int node_bands_there(struct mig_node *node, const struct mig_part *part, bool *ret_there,
                      struct mig_error *err);
 void node_forget_bands(struct mig_node *node);
+/* For how long a lock of the node's own tables is waited for at a time. */
+#define NODE_LOCK_MS 100
+/* What is slept before the next try: longer after each, and not all of a time that others may sleep
+ * as well. Errors: MIG_E_CANCELLED. */
+int node_pause_after(const struct mig_node *node, unsigned attempt, struct mig_error *err);
 int64_t node_band_start(int64_t id);
 /* Whose rows a part's are; not for a table whose rows all go to the chain. */
 uint32_t node_originator_of(const struct mig_part *part);
@@ -132,13 +137,20 @@ int node_bulk_clean(struct mig_node *node, struct mig_error *err);
 #define NODE_BULK_META "xmtp_migrate.gateway_envelopes_meta"
 #define NODE_BULK_BLOB "xmtp_migrate.gateway_envelopes_blob"
 
+/* Learns the id of a payer, writing it down where it is new. */
+int node_find_payer(struct mig_node *node, const char *address, struct mig_error *err);
 /* stage.c: envelopes of a part into the node's tables, in the transaction under way. conflicts is
  * an array of part->row_count flags, set for rows that the node holds with other bytes. */
 int node_stage_prepare(struct mig_node *node, struct mig_error *err);
 /* Learns the id of a payer, writing it down where it is new. */
 int node_find_payer(struct mig_node *node, const char *address, struct mig_error *err);
-int node_store_envelopes(struct mig_node *node, const struct mig_part *part, bool *conflicts,
-                         struct mig_load_result *result, struct mig_error *err);
+/* stage.c: envelopes of a part into the node's tables, in the transaction under way: first into a
+ * table of our own, which needs no lock of the node's, then into its own. conflicts is an array of
+ * part->row_count flags, set for rows that the node holds with other bytes. */
+int node_stage_envelopes(struct mig_node *node, const struct mig_part *part, uint64_t *ret_staged,
+                         struct mig_error *err);
+int node_store_envelopes(struct mig_node *node, const struct mig_part *part, uint64_t staged,
+                         bool *conflicts, struct mig_load_result *result, struct mig_error *err);
 
 /* letters.c: takes a letter out of the box. Errors: MIG_E_CONFLICT when it is gone already. */
 int node_forget_letter(struct mig_node *node, const struct mig_dead_letter *letter,

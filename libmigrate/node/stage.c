@@ -343,21 +343,28 @@ static int raise_clock(struct mig_node *node, uint32_t originator, struct mig_er
     return mig_pg_query(node->pg, sql, NULL, 0, &answer, err);
 }
 
-int node_store_envelopes(struct mig_node *node, const struct mig_part *part, bool *conflicts,
-                         struct mig_load_result *result_counts, struct mig_error *err)
+int node_stage_envelopes(struct mig_node *node, const struct mig_part *part, uint64_t *ret_staged,
+                         struct mig_error *err)
+{
+    *ret_staged = 0;
+    return node_kind_of(part->table) == MIG_KIND_COUNT ? MIG_OK
+                                                       : copy_to_stage(node, part, ret_staged, err);
+}
+
+int node_store_envelopes(struct mig_node *node, const struct mig_part *part, uint64_t staged,
+                         bool *conflicts, struct mig_load_result *result_counts,
+                         struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     mig_cleanup(held_release) struct held held = HELD_INIT;
     const enum mig_kind kind = node_kind_of(part->table);
     uint32_t originator;
-    uint64_t staged, halves;
+    uint64_t halves;
     int result;
 
-    if (kind == MIG_KIND_COUNT)
+    if (staged == 0)
         return MIG_OK;
     originator = mig_kind_info(kind)->stored_originator;
-    if ((result = copy_to_stage(node, part, &staged, err)) != MIG_OK || staged == 0)
-        return result;
     if ((result = find_held(node, part, originator, &answer, err)) != MIG_OK ||
         (result = sort_held(node, part, &answer, conflicts, &held, err)) != MIG_OK ||
         (result = raise_clock(node, originator, err)) != MIG_OK ||

@@ -238,7 +238,9 @@ def start(*words):
 
 
 def start_run(world):
-    return start(tool_path("xmtp-migrate"), "run", "--manifest", world.manifest, "--as-of", UNTIL)
+    """One table after another, so that a test can tell what comes next."""
+    return start(tool_path("xmtp-migrate"), "run", "--manifest", world.manifest, "--as-of", UNTIL,
+                 "--source-connections", "1")
 
 
 def wait_for(dsn, condition, wanted=True, seconds=30):
