@@ -19,8 +19,8 @@ struct node_band {
 
 struct node_reading {
     uint32_t originator;
-    int64_t next_id, last_id;
-    bool copying, ended;
+    int64_t next_id, last_id, page_last;
+    bool copying, more_pages, ended;
     uint64_t copied;
 };
 
@@ -137,10 +137,6 @@ int node_bulk_clean(struct mig_node *node, struct mig_error *err);
 #define NODE_BULK_META "xmtp_migrate.gateway_envelopes_meta"
 #define NODE_BULK_BLOB "xmtp_migrate.gateway_envelopes_blob"
 
-/* Learns the id of a payer, writing it down where it is new. */
-int node_find_payer(struct mig_node *node, const char *address, struct mig_error *err);
-/* stage.c: envelopes of a part into the node's tables, in the transaction under way. conflicts is
- * an array of part->row_count flags, set for rows that the node holds with other bytes. */
 int node_stage_prepare(struct mig_node *node, struct mig_error *err);
 /* Learns the id of a payer, writing it down where it is new. */
 int node_find_payer(struct mig_node *node, const char *address, struct mig_error *err);
@@ -187,10 +183,11 @@ enum mig_kind node_kind_of(enum mig_table table);
 /* Where a part's row with this id is, or row_count. */
 size_t node_row_of(const struct mig_part *part, int64_t id);
 
-/* read.c: whether statements may sort. A page of ids in order is there to be read off the leaves'
- * indexes; the planner, with statistics or without, would rather sort all that is left, each time.
- */
-int node_may_sort(struct mig_node *node, bool may, struct mig_error *err);
+/* survey.c: where the next limit ids of an originator end that lie in [first_id, last_id] of an
+ * envelope table, last_id when there are no more; and whether there may be. */
+int node_page_end(struct mig_node *node, const char *table, uint32_t originator, int64_t first_id,
+                  int64_t last_id, int limit, int64_t *ret_page_last, bool *ret_more,
+                  struct mig_error *err);
 
 /* A number as a parameter of a statement. */
 const char *node_number(int64_t number, char text[NODE_NUMBER_SIZE]);

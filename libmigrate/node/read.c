@@ -20,34 +20,35 @@ int mig_node_read_begin(struct mig_node *node, uint32_t originator, int64_t firs
     return mig_stop_check(node->stop, err);
 }
 
-int node_may_sort(struct mig_node *node, bool may, struct mig_error *err)
-{
-    return mig_pg_exec(node->pg, may ? "RESET enable_sort" : "SET enable_sort = off", err);
-}
+/* Both tables are held to one page: whatever the planner takes the leaves for, no more than that is
+ * read; and compared with each other by no loop. */
+#define IN_PAGE                                                                                    \
+    "originator_node_id = %" PRIu32 " AND originator_sequence_id BETWEEN '%" PRId64                \
+    "'::bigint AND '%" PRId64 "'::bigint"
 
 static int begin_copy(struct mig_node *node, struct mig_error *err)
 {
-    const struct node_reading *reading = &node->reading;
+    struct node_reading *reading = &node->reading;
     char sql[NODE_SQL_SIZE];
-    int result;
+    int result =
+        node_page_end(node, "gateway_envelopes_meta", reading->originator, reading->next_id,
+                      reading->last_id, COPY_ROWS, &reading->page_last, &reading->more_pages, err);
 
-    /* A look-up a row, which no plan can turn into reading the whole table, or into a cache that
-     * never hits: not even before a table's first ANALYZE. */
+    if (result != MIG_OK ||
+        (result = mig_pg_exec(node->pg, "SET enable_nestloop = off", err)) != MIG_OK)
+        return result;
     snprintf(sql, sizeof sql,
-             "COPY (SELECT m.originator_sequence_id, m.topic, m.expiry, m.gateway_time, p.address,"
-             " (SELECT b.originator_envelope FROM gateway_envelopes_blob b WHERE"
-             " b.originator_node_id = %" PRIu32 " AND b.originator_sequence_id ="
-             " m.originator_sequence_id) FROM (SELECT * FROM gateway_envelopes_meta WHERE"
-             " originator_node_id = %" PRIu32 " AND originator_sequence_id BETWEEN '%" PRId64
-             "'::bigint AND '%" PRId64 "'::bigint ORDER BY originator_sequence_id LIMIT %d) m"
-             " LEFT JOIN payers p ON p.id = m.payer_id ORDER BY m.originator_sequence_id)"
-             " TO STDOUT (FORMAT binary)",
-             reading->originator, reading->originator, reading->next_id, reading->last_id,
-             COPY_ROWS);
-    if ((result = node_may_sort(node, false, err)) == MIG_OK)
-        result = mig_pg_copy_out(node->pg, sql, err);
-    node->reading.copying = result == MIG_OK;
-    node->reading.copied = 0;
+             "COPY (SELECT m.originator_sequence_id, m.topic, m.expiry, m.gateway_time, (SELECT"
+             " address FROM payers p WHERE p.id = m.payer_id), b.originator_envelope"
+             " FROM (SELECT * FROM gateway_envelopes_meta WHERE " IN_PAGE
+             ") m LEFT JOIN (SELECT * FROM gateway_envelopes_blob WHERE " IN_PAGE
+             ") b ON b.originator_sequence_id = m.originator_sequence_id"
+             " ORDER BY m.originator_sequence_id) TO STDOUT (FORMAT binary)",
+             reading->originator, reading->next_id, reading->page_last, reading->originator,
+             reading->next_id, reading->page_last);
+    result = mig_pg_copy_out(node->pg, sql, err);
+    reading->copying = result == MIG_OK;
+    reading->copied = 0;
     return result;
 }
 
@@ -78,7 +79,7 @@ static int take_row(struct mig_node *node, const struct mig_pg_field *fields,
     return MIG_OK;
 }
 
-/* The next COPY begins behind the last row; INT64_MAX has nothing behind it. */
+/* What is read next lies behind id; INT64_MAX has nothing behind it. */
 static void move_on(struct node_reading *reading, int64_t id)
 {
     if (id == INT64_MAX)
@@ -94,9 +95,10 @@ static int end_copy(struct mig_node *node, uint64_t sent, struct mig_error *err)
         return mig_fail(err, MIG_E_CORRUPT,
                         "node '%s': %" PRIu64 " rows arrived of %" PRIu64 " that the server sent",
                         node->entry->name, node->reading.copied, sent);
-    if (sent < COPY_ROWS || node->reading.next_id > node->reading.last_id)
+    move_on(&node->reading, node->reading.page_last);
+    if (!node->reading.more_pages || node->reading.page_last == node->reading.last_id)
         node->reading.ended = true;
-    return node_may_sort(node, true, err);
+    return mig_pg_exec(node->pg, "RESET enable_nestloop", err);
 }
 
 int mig_node_read(struct mig_node *node, bool *ret_more, struct mig_node_row *ret_row,

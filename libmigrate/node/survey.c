@@ -1,6 +1,9 @@
 /* What can be asked about a node's rows without reading them. */
 #include "libmigrate/node/node_private.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 int mig_node_reach(struct mig_node *node, enum mig_table table, struct mig_reach *ret_reach,
                    struct mig_error *err)
 {
@@ -87,31 +90,29 @@ int mig_node_count(struct mig_node *node, uint32_t originator, int64_t first_id,
     return MIG_OK;
 }
 
-/* Where the next so many envelopes end; INT64_MAX when there are no more. */
-static int end_of_page(struct mig_node *node, const char *originator, const char *first,
-                       int64_t *ret_last_id, struct mig_error *err)
+/* A page of ids in order is there to be read off the leaves' indexes. Of leaves that are not yet
+ * analyzed the planner would rather read and sort all that is left, for every page. */
+int node_page_end(struct mig_node *node, const char *table, uint32_t originator, int64_t first_id,
+                  int64_t last_id, int limit, int64_t *ret_page_last, bool *ret_more,
+                  struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    char limit[NODE_NUMBER_SIZE];
+    char sql[NODE_SQL_SIZE];
     int result;
 
-    if ((result = node_may_sort(node, false, err)) != MIG_OK)
+    snprintf(sql, sizeof sql,
+             "SELECT max(id), count(*) FROM (SELECT originator_sequence_id AS id FROM %s"
+             " WHERE originator_node_id = %" PRIu32 " AND originator_sequence_id BETWEEN"
+             " '%" PRId64 "'::bigint AND '%" PRId64 "'::bigint"
+             " ORDER BY originator_sequence_id LIMIT %d) page",
+             table, originator, first_id, last_id, limit);
+    if ((result = mig_pg_exec(node->pg, "SET enable_sort = off", err)) != MIG_OK ||
+        (result = mig_pg_query(node->pg, sql, NULL, 0, &answer, err)) != MIG_OK ||
+        (result = mig_pg_exec(node->pg, "RESET enable_sort", err)) != MIG_OK)
         return result;
-    result = mig_pg_query(
-        node->pg,
-        "SELECT max(id), count(*) FROM (SELECT originator_sequence_id AS id"
-        " FROM gateway_envelopes_blob WHERE originator_node_id = $1::int"
-        " AND originator_sequence_id >= $2::bigint"
-        " ORDER BY originator_sequence_id LIMIT $3::int) page",
-        (const char *const[]){originator, first, node_number(MIG_LONE_BLOBS_MAX, limit)}, 3,
-        &answer, err);
-    if (result == MIG_OK)
-        result = node_may_sort(node, true, err);
-    if (result == MIG_OK)
-        *ret_last_id = mig_pg_int64(&answer, 0, 1) == MIG_LONE_BLOBS_MAX
-                           ? mig_pg_int64(&answer, 0, 0)
-                           : INT64_MAX;
-    return result;
+    *ret_more = mig_pg_int64(&answer, 0, 1) == limit;
+    *ret_page_last = *ret_more ? mig_pg_int64(&answer, 0, 0) : last_id;
+    return MIG_OK;
 }
 
 /* Both tables are held to the page, so that neither is read further than that. No join: before a
@@ -123,8 +124,9 @@ int mig_node_lone_blobs(struct mig_node *node, uint32_t originator, int64_t firs
     char number[NODE_NUMBER_SIZE], first[NODE_NUMBER_SIZE], last[NODE_NUMBER_SIZE];
     char limit[NODE_NUMBER_SIZE];
     int64_t last_id;
-    int result = end_of_page(node, node_number(originator, number), node_number(first_id, first),
-                             &last_id, err);
+    bool more;
+    int result = node_page_end(node, "gateway_envelopes_blob", originator, first_id, INT64_MAX,
+                               MIG_LONE_BLOBS_MAX, &last_id, &more, err);
 
     if (result != MIG_OK)
         return result;
@@ -135,13 +137,13 @@ int mig_node_lone_blobs(struct mig_node *node, uint32_t originator, int64_t firs
         " SELECT originator_sequence_id FROM gateway_envelopes_meta WHERE originator_node_id ="
         " $1::int AND originator_sequence_id BETWEEN $2::bigint AND $3::bigint"
         " ORDER BY 1 LIMIT $4::int",
-        (const char *const[]){number, first, node_number(last_id, last),
-                              node_number(MIG_LONE_BLOBS_MAX, limit)},
+        (const char *const[]){node_number(originator, number), node_number(first_id, first),
+                              node_number(last_id, last), node_number(MIG_LONE_BLOBS_MAX, limit)},
         4, &answer, err);
     if (result != MIG_OK)
         return result;
     ret_blobs->last_id = last_id;
-    ret_blobs->ended = last_id == INT64_MAX;
+    ret_blobs->ended = !more || last_id == INT64_MAX;
     ret_blobs->count = 0;
     for (int row = 0; row < answer.rows; row++)
         ret_blobs->ids[ret_blobs->count++] = mig_pg_int64(&answer, row, 0);
