@@ -321,11 +321,13 @@ int mig_node_reach(struct mig_node *node, enum mig_table table, struct mig_reach
                    struct mig_error *err);
 
 /* Since when the books can say that rows of a table were looked for and brought, as ns since 1970:
- * the first time of all runs, INT64_MAX when there was none. It is the same for all ids in
+ * the first time of all runs, INT64_MAX when there was none. lacks: of a part that id lies in the
+ * node holds fewer rows than the books say were brought. Both are the same for all ids in
  * [first_id, last_id]; id is one of them. */
 struct mig_brought {
     int64_t first_id, last_id;
     int64_t since_ns;
+    bool lacks;
 };
 int mig_node_brought(struct mig_node *node, enum mig_table table, int64_t id,
                      struct mig_brought *ret_brought, struct mig_error *err);

@@ -42,8 +42,8 @@ int mig_node_brought(struct mig_node *node, enum mig_table table, int64_t id,
                      struct mig_brought *ret_brought, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    struct mig_brought brought = {INT64_MIN, INT64_MAX, INT64_MAX};
-    char number[NODE_NUMBER_SIZE];
+    struct mig_brought brought = {INT64_MIN, INT64_MAX, INT64_MAX, false};
+    char number[NODE_NUMBER_SIZE], originator[NODE_NUMBER_SIZE];
     int result = MIG_OK;
 
     if (node->has_books)
@@ -52,16 +52,24 @@ int mig_node_brought(struct mig_node *node, enum mig_table table, int64_t id,
             "SELECT coalesce(max(p.first_id), $2::bigint), least(min(p.last_id),"
             " (SELECT min(first_id) - 1 FROM xmtp_migrate.parts WHERE source_table = $1"
             " AND first_id > $2::bigint), 9223372036854775807), min(greatest(r.as_of_ns,"
-            " (extract(epoch FROM p.loaded_at) * 1000000000)::bigint)) FROM xmtp_migrate.parts p"
+            " (extract(epoch FROM p.loaded_at) * 1000000000)::bigint)),"
+            " coalesce(bool_or((SELECT coalesce(sum(rows), 0) FROM xmtp_migrate.counts c WHERE"
+            " c.run = p.run AND c.source_table = p.source_table AND c.first_id = p.first_id AND"
+            " c.state IN ('loaded', 'already_there', 'conflicts')) > (SELECT count(*) FROM"
+            " gateway_envelopes_meta WHERE originator_node_id = $3::int AND originator_sequence_id"
+            " BETWEEN p.first_id AND p.last_id)), false) FROM xmtp_migrate.parts p"
             " JOIN xmtp_migrate.runs r USING (run) WHERE p.source_table = $1"
             " AND $2::bigint BETWEEN p.first_id AND p.last_id",
-            (const char *const[]){mig_table_info(table)->name, node_number(id, number)}, 2, &answer,
-            err);
+            (const char *const[]){
+                mig_table_info(table)->name, node_number(id, number),
+                node_number(mig_kind_info(node_kind_of(table))->stored_originator, originator)},
+            3, &answer, err);
     if (result != MIG_OK)
         return result;
     if (node->has_books) {
         brought.first_id = mig_pg_int64(&answer, 0, 0);
         brought.last_id = mig_pg_int64(&answer, 0, 1);
+        brought.lacks = mig_pg_bool(&answer, 0, 3);
     }
     if (node->has_books && mig_pg_text(&answer, 0, 2))
         brought.since_ns = mig_pg_int64(&answer, 0, 2);

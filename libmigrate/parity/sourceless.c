@@ -60,7 +60,9 @@ bool parity_sourceless_next(const struct parity_sourceless *sourceless, int64_t 
     return found;
 }
 
-/* Whether a run came to the node while V3 had still to keep the row. */
+/* Whether a run came to the node while V3 had still to keep the row. V3 often keeps rows for
+ * longer: where fewer are left than were brought, nobody can say that this one was not among them.
+ */
 static int was_brought(struct parity_check *check, size_t node, enum mig_kind kind,
                        const struct parity_sourceless_row *row, bool *ret_was,
                        struct mig_error *err)
@@ -75,9 +77,9 @@ static int was_brought(struct parity_check *check, size_t node, enum mig_kind ki
     if (result != MIG_OK)
         return result;
     brought->known = true;
-    *ret_was = brought->of.since_ns != INT64_MAX &&
-               parity_gone_s(&check->terms, kind, row->expiry, &gone_s) &&
-               brought->of.since_ns / MIG_NS_PER_SECOND < gone_s;
+    *ret_was = brought->of.lacks || (brought->of.since_ns != INT64_MAX &&
+                                     parity_gone_s(&check->terms, kind, row->expiry, &gone_s) &&
+                                     brought->of.since_ns / MIG_NS_PER_SECOND < gone_s);
     return MIG_OK;
 }
 

@@ -287,6 +287,16 @@ def test_a_row_that_v3_pruned_is_missed_where_another_node_holds_it(world):
         assert world.check("--node", name, status=0)["verdict"] == "green"
 
 
+def test_a_row_that_v3_kept_for_longer_is_missed_where_it_was_brought_and_is_gone(world):
+    old = [add_message(world.v3, f"old {place}", age="40 days") for place in range(3)]
+    world.move()
+    psql(world.v3, f"DELETE FROM group_messages WHERE id = {old[0]}")
+    psql(world.nodes["beta"], f"DELETE FROM {META} WHERE {row(10, old[0])}")
+    report = world.check(status=3)
+    assert named(report) == {("beta", "group_messages", old[0], "missing")}
+    assert "pruned_elsewhere" not in sums(report, "group_messages", "beta")
+
+
 def test_a_node_that_joined_late_cannot_have_what_v3_had_pruned(world):
     """Also when it is the run of an earlier instant that was taken up for it."""
     old = [add_message(world.v3, f"old {place}", age="40 days") for place in range(3)]
