@@ -155,16 +155,6 @@ static bool parse_stage(const char *name, enum mig_stage *ret_stage)
     return false;
 }
 
-static bool parse_table(const char *name, enum mig_table *ret_table)
-{
-    for (int i = 0; name && i < MIG_TABLE_COUNT; i++)
-        if (strcmp(mig_table_info((enum mig_table) i)->name, name) == 0) {
-            *ret_table = (enum mig_table) i;
-            return true;
-        }
-    return false;
-}
-
 static bool parse_text(json_object *json, char *ret_text, size_t capacity)
 {
     const size_t length = (size_t) json_object_get_string_len(json);
@@ -210,7 +200,7 @@ static bool parse_member(const struct bundle_member *member, json_object *json, 
     case BUNDLE_MEMBER_STAGE:
         return parse_stage(json_object_get_string(json), value);
     case BUNDLE_MEMBER_TABLE:
-        return parse_table(json_object_get_string(json), value);
+        return mig_table_find(json_object_get_string(json), value);
     case BUNDLE_MEMBER_TALLY:
         break;
     }

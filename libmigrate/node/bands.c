@@ -123,7 +123,7 @@ static bool next_band(const struct mig_part *part, size_t *at, int64_t *start)
 
 uint32_t node_originator_of(const struct mig_part *part)
 {
-    return mig_kind_info(node_kind_of(part->table))->stored_originator;
+    return mig_kind_info(mig_node_kind(part->table))->stored_originator;
 }
 
 int node_make_bands(struct mig_node *node, const struct mig_part *part, struct mig_error *err)

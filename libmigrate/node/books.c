@@ -151,7 +151,7 @@ static int add_tally(struct counts *counts, const struct mig_tally *tally, struc
 static int add_load(struct counts *counts, enum mig_table table,
                     const struct mig_load_result *result_counts, struct mig_error *err)
 {
-    const enum mig_kind kind = node_kind_of(table);
+    const enum mig_kind kind = mig_node_kind(table);
     const char *name;
     int result;
 

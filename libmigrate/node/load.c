@@ -16,7 +16,7 @@
  * same. */
 bool node_last_row_of(const struct mig_part *part, int64_t *ret_id)
 {
-    const enum mig_kind kind = node_kind_of(part->table);
+    const enum mig_kind kind = mig_node_kind(part->table);
 
     for (size_t i = part->row_count; i > 0; i--) {
         const struct mig_envelope *envelope = &part->envelopes[i - 1];
@@ -42,15 +42,15 @@ int node_raise_tracker(struct mig_node *node, enum mig_table table, int64_t id,
         " VALUES ($1, $2) ON CONFLICT (source_table) DO UPDATE SET"
         " last_migrated_id = excluded.last_migrated_id, updated_at = now()"
         " WHERE t.last_migrated_id < excluded.last_migrated_id",
-        (const char *const[]){mig_kind_info(node_kind_of(table))->name, node_number(id, number)}, 2,
-        &answer, err);
+        (const char *const[]){mig_kind_info(mig_node_kind(table))->name, node_number(id, number)},
+        2, &answer, err);
 }
 
 static int raise_tracker(struct mig_node *node, const struct mig_part *part, struct mig_error *err)
 {
     int64_t id;
 
-    return node_kind_of(part->table) != MIG_KIND_COUNT && part->settled &&
+    return mig_node_kind(part->table) != MIG_KIND_COUNT && part->settled &&
                    node_last_row_of(part, &id)
                ? node_raise_tracker(node, part->table, id, err)
                : MIG_OK;

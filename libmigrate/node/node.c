@@ -16,17 +16,6 @@ const char *node_number(int64_t number, char text[NODE_NUMBER_SIZE])
     return text;
 }
 
-enum mig_kind node_kind_of(enum mig_table table)
-{
-    for (int kind = 0; kind < MIG_KIND_COUNT; kind++) {
-        const struct mig_kind_info *info = mig_kind_info((enum mig_kind) kind);
-
-        if (info->table == table && info->route == MIG_ROUTE_NODE)
-            return (enum mig_kind) kind;
-    }
-    return MIG_KIND_COUNT;
-}
-
 /* So that whoever is refused later can be told who is at work. */
 static int say_who(struct mig_node *node, struct mig_error *err)
 {

@@ -177,9 +177,6 @@ int node_booked(struct mig_node *node, const char *run, const struct mig_part *p
 int node_run_outcome(struct mig_node *node, const char *run, struct mig_node_sums *sums,
                      struct mig_error *err);
 
-/* The kind of a table's rows that nodes get, or MIG_KIND_COUNT when all go to the chain. */
-enum mig_kind node_kind_of(enum mig_table table);
-
 /* Where a part's row with this id is, or row_count. */
 size_t node_row_of(const struct mig_part *part, int64_t id);
 

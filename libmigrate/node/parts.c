@@ -37,16 +37,6 @@ static int take_ids(const char *text, struct mig_chain_part *part, struct mig_er
     return MIG_OK;
 }
 
-static bool take_table(const char *name, enum mig_table *ret_table)
-{
-    for (int table = 0; table < MIG_TABLE_COUNT; table++)
-        if (strcmp(mig_table_info((enum mig_table) table)->name, name) == 0) {
-            *ret_table = (enum mig_table) table;
-            return true;
-        }
-    return false;
-}
-
 static int refuse_table(const struct mig_node *node, const struct mig_pg_result *answer, int row,
                         struct mig_error *err)
 {
@@ -58,7 +48,7 @@ static int refuse_table(const struct mig_node *node, const struct mig_pg_result 
 static int take_part(const struct mig_node *node, const struct mig_pg_result *answer, int row,
                      struct mig_chain_part *part, struct mig_error *err)
 {
-    if (!take_table(mig_pg_text(answer, row, 0), &part->table))
+    if (!mig_table_find(mig_pg_text(answer, row, 0), &part->table))
         return refuse_table(node, answer, row, err);
     part->first_id = mig_pg_int64(answer, row, 1);
     part->last_id = mig_pg_int64(answer, row, 2);
@@ -114,7 +104,7 @@ int mig_node_parts(struct mig_node *node, const char *run, struct mig_booked_par
     if (!parts)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
     for (int row = 0; row < answer.rows && result == MIG_OK; row++) {
-        if (!take_table(mig_pg_text(&answer, row, 0), &parts[row].table))
+        if (!mig_table_find(mig_pg_text(&answer, row, 0), &parts[row].table))
             result = refuse_table(node, &answer, row, err);
         parts[row].first_id = mig_pg_int64(&answer, row, 1);
         parts[row].last_id = mig_pg_int64(&answer, row, 2);

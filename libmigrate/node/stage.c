@@ -152,7 +152,7 @@ static int sort_held(struct mig_node *node, const struct mig_part *part,
                 "node '%s': %" PRIu64
                 " rows of %s are there with other bytes, the first is %" PRId64
                 ": kept as they are, see xmtp-migrate rejected list",
-                node->entry->name, held->conflicts, mig_kind_info(node_kind_of(part->table))->name,
+                node->entry->name, held->conflicts, mig_kind_info(mig_node_kind(part->table))->name,
                 first);
     return result == MIG_OK ? end_lists(held, err) : result;
 }
@@ -347,8 +347,9 @@ int node_stage_envelopes(struct mig_node *node, const struct mig_part *part, uin
                          struct mig_error *err)
 {
     *ret_staged = 0;
-    return node_kind_of(part->table) == MIG_KIND_COUNT ? MIG_OK
-                                                       : copy_to_stage(node, part, ret_staged, err);
+    return mig_node_kind(part->table) == MIG_KIND_COUNT
+               ? MIG_OK
+               : copy_to_stage(node, part, ret_staged, err);
 }
 
 int node_store_envelopes(struct mig_node *node, const struct mig_part *part, uint64_t staged,
@@ -357,7 +358,7 @@ int node_store_envelopes(struct mig_node *node, const struct mig_part *part, uin
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     mig_cleanup(held_release) struct held held = HELD_INIT;
-    const enum mig_kind kind = node_kind_of(part->table);
+    const enum mig_kind kind = mig_node_kind(part->table);
     uint32_t originator;
     uint64_t halves;
     int result;

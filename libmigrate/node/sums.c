@@ -104,11 +104,12 @@ static int count_settled(struct mig_node *node, const char *run, struct mig_node
                               " WHERE run = $1 AND p.settled AND c.state = 'counted' GROUP BY 1",
                               (const char *const[]){run}, 1, &answer, err);
 
-    for (int row = 0; row < answer.rows; row++)
-        for (int table = 0; table < MIG_TABLE_COUNT; table++)
-            if (strcmp(mig_table_info((enum mig_table) table)->name,
-                       mig_pg_text(&answer, row, 0)) == 0)
-                sums->settled[table] = (uint64_t) mig_pg_int64(&answer, row, 1);
+    for (int row = 0; row < answer.rows; row++) {
+        enum mig_table table;
+
+        if (mig_table_find(mig_pg_text(&answer, row, 0), &table))
+            sums->settled[table] = (uint64_t) mig_pg_int64(&answer, row, 1);
+    }
     return result;
 }
 

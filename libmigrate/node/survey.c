@@ -62,7 +62,7 @@ int mig_node_brought(struct mig_node *node, enum mig_table table, int64_t id,
             " AND $2::bigint BETWEEN p.first_id AND p.last_id",
             (const char *const[]){
                 mig_table_info(table)->name, node_number(id, number),
-                node_number(mig_kind_info(node_kind_of(table))->stored_originator, originator)},
+                node_number(mig_kind_info(mig_node_kind(table))->stored_originator, originator)},
             3, &answer, err);
     if (result != MIG_OK)
         return result;

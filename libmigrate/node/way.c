@@ -51,8 +51,8 @@ int mig_node_way(struct mig_node *node, enum mig_table table, int64_t start, enu
     int result = find_way(node, err);
 
     if (result == MIG_OK)
-        result = node_band_state(node, mig_kind_info(node_kind_of(table))->stored_originator, start,
-                                 &state, err);
+        result = node_band_state(node, mig_kind_info(mig_node_kind(table))->stored_originator,
+                                 start, &state, err);
     if (result == MIG_OK)
         *ret_way = state == NODE_BAND_HAS_ROWS ? MIG_WAY_HAS_ROWS : node->way;
     return result;

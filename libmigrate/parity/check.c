@@ -57,21 +57,11 @@ static int begin_job(struct parity_check *check, struct parity_job *job, struct 
 /* ---- tables --------------------------------------------------------------------------------- */
 
 /* The kind of a table's rows that nodes hold, or MIG_KIND_COUNT when all go to the chain. */
-static enum mig_kind kind_on_nodes(enum mig_table table)
-{
-    int kind = 0;
-
-    while (kind < MIG_KIND_COUNT && (mig_kind_info((enum mig_kind) kind)->table != table ||
-                                     mig_kind_info((enum mig_kind) kind)->route != MIG_ROUTE_NODE))
-        kind++;
-    return (enum mig_kind) kind;
-}
-
 /* The nodes go on side by side, so that what one holds can be missed at another. */
 static int check_part(struct parity_check *check, const struct parity_segment *segment,
                       struct parity_part *part, struct mig_error *err)
 {
-    const enum mig_kind kind = kind_on_nodes(part->part->table);
+    const enum mig_kind kind = mig_node_kind(part->part->table);
     size_t next_row = 0;
     bool more = true;
     int result = MIG_OK;
@@ -91,7 +81,7 @@ static int begin_streams(struct parity_check *check, enum mig_table table,
                          const struct parity_segment *segment, struct parity_stream *source,
                          struct mig_error *err)
 {
-    const enum mig_kind kind = kind_on_nodes(table);
+    const enum mig_kind kind = mig_node_kind(table);
     int result = parity_stream_source(source, check->source, table, segment, err);
 
     for (size_t i = 0; i < check->node_count && kind != MIG_KIND_COUNT && result == MIG_OK; i++)
@@ -142,7 +132,7 @@ static int check_segment(struct parity_check *check, enum mig_table table,
 
 static int check_table(struct parity_check *check, enum mig_table table, struct mig_error *err)
 {
-    const enum mig_kind kind = kind_on_nodes(table);
+    const enum mig_kind kind = mig_node_kind(table);
     struct parity_segment segments[PARITY_SEGMENTS_MAX];
     struct mig_settled settled;
     size_t count;

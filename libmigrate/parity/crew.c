@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct parity_crew {
     struct mig_queue *queue;
@@ -36,13 +35,6 @@ static void *serve(void *context)
     return NULL;
 }
 
-static unsigned all_cores(void)
-{
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-
-    return cores > 0 ? (unsigned) cores : 1;
-}
-
 int parity_crew_open(unsigned threads, parity_work_fn *work, const void *context,
                      struct parity_crew **ret_crew, struct mig_error *err)
 {
@@ -55,7 +47,7 @@ int parity_crew_open(unsigned threads, parity_work_fn *work, const void *context
     pthread_cond_init(&crew->one_done, NULL);
     crew->work = work;
     crew->context = context;
-    crew->count = threads ? threads : all_cores();
+    crew->count = mig_thread_count(threads);
     crew->threads = calloc(crew->count, sizeof *crew->threads);
     if (!crew->threads)
         return mig_fail(err, MIG_E_NOMEM, "cannot start threads: out of memory");

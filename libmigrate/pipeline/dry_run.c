@@ -50,17 +50,6 @@ static int tell_bands(struct dry_run *job, struct mig_node *node, enum mig_table
     return MIG_OK;
 }
 
-static bool goes_to_nodes(enum mig_table table)
-{
-    for (int kind = 0; kind < MIG_KIND_COUNT; kind++) {
-        const struct mig_kind_info *info = mig_kind_info((enum mig_kind) kind);
-
-        if (info->table == table && info->route == MIG_ROUTE_NODE)
-            return true;
-    }
-    return false;
-}
-
 static int tell_node(struct dry_run *job, struct mig_node *node, struct mig_error *err)
 {
     int result = MIG_OK;
@@ -68,7 +57,7 @@ static int tell_node(struct dry_run *job, struct mig_node *node, struct mig_erro
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
         int64_t position;
 
-        if (!goes_to_nodes((enum mig_table) table))
+        if (mig_node_kind((enum mig_table) table) == MIG_KIND_COUNT)
             continue;
         result =
             mig_node_position(node, job->run.facts.run, (enum mig_table) table, &position, err);

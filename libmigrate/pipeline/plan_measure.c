@@ -6,19 +6,10 @@
 
 /* ---- what there is ------------------------------------------------------------------------- */
 
-static enum mig_kind node_kind(enum mig_table table)
-{
-    for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
-        if (mig_kind_info((enum mig_kind) kind)->table == table &&
-            mig_kind_info((enum mig_kind) kind)->route == MIG_ROUTE_NODE)
-            return (enum mig_kind) kind;
-    return MIG_KIND_COUNT;
-}
-
 /* When a row was created that expires at the plan's instant. */
 static int64_t cutoff(const struct plan_job *job, enum mig_table table)
 {
-    const enum mig_kind kind = node_kind(table);
+    const enum mig_kind kind = mig_node_kind(table);
     int64_t cutoff_ns = INT64_MIN;
 
     if (kind == MIG_KIND_COUNT || job->manifest->policy.keep_expired ||
@@ -113,7 +104,7 @@ static int measure_table(struct plan_job *job, enum mig_table table, struct mig_
     free(sums->bands); /* the sample's */
     sums->bands = NULL;
     sums->band_count = 0;
-    return node_kind(table) == MIG_KIND_COUNT
+    return mig_node_kind(table) == MIG_KIND_COUNT
                ? MIG_OK
                : mig_source_bands(job->source, table, &sums->bands, &sums->band_count, err);
 }
@@ -222,7 +213,7 @@ static int measure_node(struct plan_job *job, struct mig_node *node, struct mig_
     planned->wal_free_bytes = room.wal_free_bytes;
     for (int table = 0; table < MIG_TABLE_COUNT && job->plan->source_known; table++) {
         const struct plan_sums *sums = &job->sums[table];
-        const enum mig_kind kind = node_kind((enum mig_table) table);
+        const enum mig_kind kind = mig_node_kind((enum mig_table) table);
         size_t filled;
 
         if (kind == MIG_KIND_COUNT)

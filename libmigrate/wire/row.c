@@ -100,17 +100,6 @@ void wire_row_to_message(const struct mig_row *row, XmtpMigrate__SourceRow *ret_
         put_value(ret_message, &info->columns[i], places_of[row->table][i], &row->values[i]);
 }
 
-static int table_of(const char *name, enum mig_table *ret_table, struct mig_error *err)
-{
-    for (int table = 0; name && table < MIG_TABLE_COUNT; table++)
-        if (strcmp(mig_table_info((enum mig_table) table)->name, name) == 0) {
-            *ret_table = (enum mig_table) table;
-            return MIG_OK;
-        }
-    return mig_fail(err, MIG_E_CORRUPT, "a row of '%.40s', which is no table we know",
-                    name ? name : "");
-}
-
 static bool in_range(const struct mig_column *column, const struct mig_value *value)
 {
     return column->type != MIG_COLUMN_INT16 || value->is_null ||
@@ -122,10 +111,10 @@ int wire_row_from_message(const XmtpMigrate__SourceRow *message, struct mig_row 
 {
     const struct mig_table_info *info;
     struct mig_row row = {0};
-    int result = table_of(message->table, &row.table, err);
 
-    if (result != MIG_OK)
-        return result;
+    if (!mig_table_find(message->table, &row.table))
+        return mig_fail(err, MIG_E_CORRUPT, "a row of '%.40s', which is no table we know",
+                        message->table ? message->table : "");
     if (!message->has_id)
         return mig_fail(err, MIG_E_CORRUPT, "a row of %s without an id", message->table);
     row.id = message->id;

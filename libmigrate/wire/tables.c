@@ -118,9 +118,27 @@ const struct mig_table_info *mig_table_info(enum mig_table table)
     return &tables[table];
 }
 
+bool mig_table_find(const char *name, enum mig_table *ret_table)
+{
+    for (int table = 0; name && table < MIG_TABLE_COUNT; table++)
+        if (strcmp(tables[table].name, name) == 0) {
+            *ret_table = (enum mig_table) table;
+            return true;
+        }
+    return false;
+}
+
 const struct mig_kind_info *mig_kind_info(enum mig_kind kind)
 {
     return &kinds[kind];
+}
+
+enum mig_kind mig_node_kind(enum mig_table table)
+{
+    for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
+        if (kinds[kind].table == table && kinds[kind].route == MIG_ROUTE_NODE)
+            return (enum mig_kind) kind;
+    return MIG_KIND_COUNT;
 }
 
 int mig_kind_parse(const char *name, enum mig_kind *ret_kind, struct mig_error *err)

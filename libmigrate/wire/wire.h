@@ -80,6 +80,8 @@ struct mig_table_info {
 };
 
 const struct mig_table_info *mig_table_info(enum mig_table table);
+/* The table with this name, if there is one; NULL is no name. */
+bool mig_table_find(const char *name, enum mig_table *ret_table);
 
 /* ---- kinds: what rows become -------------------------------------------------------------- */
 
@@ -106,6 +108,8 @@ struct mig_kind_info {
 };
 
 const struct mig_kind_info *mig_kind_info(enum mig_kind kind);
+/* The kind of a table's rows that nodes get, or MIG_KIND_COUNT when all go to the chain. */
+enum mig_kind mig_node_kind(enum mig_table table);
 /* Errors: MIG_E_USAGE, listing the names. */
 int mig_kind_parse(const char *name, enum mig_kind *ret_kind, struct mig_error *err);
 

@@ -50,14 +50,6 @@ Test(node, whose_dsn_is_an_unset_variable_tells_which)
     cr_assert_not_null(strstr(err.message, "XMTP_NO_SUCH_DSN"));
 }
 
-Test(node, has_one_kind_for_each_table_but_the_inbox_log)
-{
-    cr_assert_eq(node_kind_of(MIG_TABLE_GROUP_MESSAGES), MIG_KIND_GROUP_MESSAGES);
-    cr_assert_eq(node_kind_of(MIG_TABLE_WELCOME_MESSAGES), MIG_KIND_WELCOME_MESSAGES);
-    cr_assert_eq(node_kind_of(MIG_TABLE_KEY_PACKAGES), MIG_KIND_KEY_PACKAGES);
-    cr_assert_eq(node_kind_of(MIG_TABLE_INBOX_LOG), MIG_KIND_COUNT);
-}
-
 Test(node, numbers_fit_their_text_at_both_ends)
 {
     char text[NODE_NUMBER_SIZE];

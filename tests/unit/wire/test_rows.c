@@ -356,3 +356,23 @@ Test(names, an_unknown_kind_is_refused_with_a_list_of_all)
     for (int known = 0; known < MIG_KIND_COUNT; known++)
         cr_expect(strstr(err.hint, mig_kind_info((enum mig_kind) known)->name), "%s", err.hint);
 }
+
+Test(tables, send_one_kind_each_to_nodes_but_the_inbox_log)
+{
+    cr_expect_eq(mig_node_kind(MIG_TABLE_GROUP_MESSAGES), MIG_KIND_GROUP_MESSAGES);
+    cr_expect_eq(mig_node_kind(MIG_TABLE_WELCOME_MESSAGES), MIG_KIND_WELCOME_MESSAGES);
+    cr_expect_eq(mig_node_kind(MIG_TABLE_KEY_PACKAGES), MIG_KIND_KEY_PACKAGES);
+    cr_expect_eq(mig_node_kind(MIG_TABLE_INBOX_LOG), MIG_KIND_COUNT);
+}
+
+Test(tables, are_found_by_their_names_and_by_no_other)
+{
+    for (int table = 0; table < MIG_TABLE_COUNT; table++) {
+        enum mig_table found = MIG_TABLE_COUNT;
+
+        cr_expect(mig_table_find(mig_table_info((enum mig_table) table)->name, &found));
+        cr_expect_eq(found, (enum mig_table) table);
+    }
+    cr_expect(!mig_table_find("installations", &(enum mig_table){0}));
+    cr_expect(!mig_table_find(NULL, &(enum mig_table){0}));
+}
