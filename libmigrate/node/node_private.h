@@ -5,11 +5,18 @@
 #include "libmigrate/node/node.h"
 #include "libmigrate/pg/pg.h"
 
+#include <inttypes.h>
+
 #define NODE_SCHEMA_LEVEL 23
 #define NODE_SQL_SIZE 4096
 #define NODE_NUMBER_SIZE 24
 #define NODE_TEXT_LIMIT ((size_t) 64 << 20)
 #define NODE_BANDS_MAX 64
+/* A span of an originator's ids that stands in the statement itself, for printf: its own bands
+ * alone are planned for and locked, of the hundreds that a node may have. */
+#define NODE_IN_SPAN                                                                               \
+    "originator_node_id = %" PRIu32 " AND originator_sequence_id BETWEEN '%" PRId64                \
+    "'::bigint AND '%" PRId64 "'::bigint"
 
 /* The bands that are known to have their leaves. */
 struct node_band {

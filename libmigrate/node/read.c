@@ -22,10 +22,6 @@ int mig_node_read_begin(struct mig_node *node, uint32_t originator, int64_t firs
 
 /* Both tables are held to one page: whatever the planner takes the leaves for, no more than that is
  * read; and compared with each other by no loop. */
-#define IN_PAGE                                                                                    \
-    "originator_node_id = %" PRIu32 " AND originator_sequence_id BETWEEN '%" PRId64                \
-    "'::bigint AND '%" PRId64 "'::bigint"
-
 static int begin_copy(struct mig_node *node, struct mig_error *err)
 {
     struct node_reading *reading = &node->reading;
@@ -40,8 +36,8 @@ static int begin_copy(struct mig_node *node, struct mig_error *err)
     snprintf(sql, sizeof sql,
              "COPY (SELECT m.originator_sequence_id, m.topic, m.expiry, m.gateway_time, (SELECT"
              " address FROM payers p WHERE p.id = m.payer_id), b.originator_envelope"
-             " FROM (SELECT * FROM gateway_envelopes_meta WHERE " IN_PAGE
-             ") m LEFT JOIN (SELECT * FROM gateway_envelopes_blob WHERE " IN_PAGE
+             " FROM (SELECT * FROM gateway_envelopes_meta WHERE " NODE_IN_SPAN
+             ") m LEFT JOIN (SELECT * FROM gateway_envelopes_blob WHERE " NODE_IN_SPAN
              ") b ON b.originator_sequence_id = m.originator_sequence_id"
              " ORDER BY m.originator_sequence_id) TO STDOUT (FORMAT binary)",
              reading->originator, reading->next_id, reading->page_last, reading->originator,

@@ -170,12 +170,6 @@ static void staged_span(const struct mig_part *part, int64_t *ret_first, int64_t
     *ret_last = part->envelopes[last].sequence_id;
 }
 
-/* A span of ids that stands in the statement itself leaves its own bands alone to be planned for
- * and locked: a node may have hundreds. */
-#define IN_SPAN                                                                                    \
-    "originator_node_id = %" PRIu32 " AND originator_sequence_id BETWEEN '%" PRId64                \
-    "'::bigint AND '%" PRId64 "'::bigint"
-
 static int find_held(struct mig_node *node, const struct mig_part *part, uint32_t originator,
                      struct mig_pg_result *ret_answer, struct mig_error *err)
 {
@@ -186,8 +180,8 @@ static int find_held(struct mig_node *node, const struct mig_part *part, uint32_
     staged_span(part, &first, &last);
     /* Most parts meet nothing: ask for one row of their span before comparing each. */
     snprintf(sql, sizeof sql,
-             "SELECT EXISTS (SELECT FROM gateway_envelopes_meta WHERE " IN_SPAN
-             ") OR EXISTS (SELECT FROM gateway_envelopes_blob WHERE " IN_SPAN ")",
+             "SELECT EXISTS (SELECT FROM gateway_envelopes_meta WHERE " NODE_IN_SPAN
+             ") OR EXISTS (SELECT FROM gateway_envelopes_blob WHERE " NODE_IN_SPAN ")",
              originator, first, last, originator, first, last);
     result = mig_pg_query(node->pg, sql, NULL, 0, ret_answer, err);
     if (result != MIG_OK || !mig_pg_bool(ret_answer, 0, 0)) {
@@ -203,9 +197,9 @@ static int find_held(struct mig_node *node, const struct mig_part *part, uint32_
              "SELECT s.seq, coalesce(m.topic = s.topic AND m.expiry = s.expiry, true) AND"
              " coalesce(b.originator_envelope = s.envelope, true),"
              " m.originator_sequence_id IS NOT NULL, b.originator_sequence_id IS NOT NULL"
-             " FROM mig_stage s LEFT JOIN (SELECT * FROM gateway_envelopes_meta WHERE " IN_SPAN
+             " FROM mig_stage s LEFT JOIN (SELECT * FROM gateway_envelopes_meta WHERE " NODE_IN_SPAN
              ") m ON m.originator_sequence_id = s.seq LEFT JOIN (SELECT * FROM"
-             " gateway_envelopes_blob WHERE " IN_SPAN ") b ON b.originator_sequence_id = s.seq"
+             " gateway_envelopes_blob WHERE " NODE_IN_SPAN ") b ON b.originator_sequence_id = s.seq"
              " WHERE m.originator_sequence_id IS NOT NULL OR b.originator_sequence_id IS NOT NULL",
              originator, first, last, originator, first, last);
     return mig_pg_query(node->pg, sql, NULL, 0, ret_answer, err);

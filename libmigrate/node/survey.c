@@ -110,9 +110,7 @@ int node_page_end(struct mig_node *node, const char *table, uint32_t originator,
 
     snprintf(sql, sizeof sql,
              "SELECT max(id), count(*) FROM (SELECT originator_sequence_id AS id FROM %s"
-             " WHERE originator_node_id = %" PRIu32 " AND originator_sequence_id BETWEEN"
-             " '%" PRId64 "'::bigint AND '%" PRId64 "'::bigint"
-             " ORDER BY originator_sequence_id LIMIT %d) page",
+             " WHERE " NODE_IN_SPAN " ORDER BY originator_sequence_id LIMIT %d) page",
              table, originator, first_id, last_id, limit);
     if ((result = mig_pg_exec(node->pg, "SET enable_sort = off", err)) != MIG_OK ||
         (result = mig_pg_query(node->pg, sql, NULL, 0, &answer, err)) != MIG_OK ||
