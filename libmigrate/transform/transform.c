@@ -1,4 +1,4 @@
-/* One row's way: standing, faults, client envelope, and for nodes the two signed layers. */
+/* A row's way up to the two layers that are signed: standing, faults, client envelope, clocks. */
 #include "libmigrate/transform/transform_private.h"
 
 #include "libmigrate/source/source.h"
@@ -112,60 +112,6 @@ static int build_client(const struct mig_transform *transform, const struct mig_
                                      &envelope->client_envelope, err);
 }
 
-static int sign_or_zero(const struct mig_signer *signer, const uint8_t digest[MIG_DIGEST_SIZE],
-                        uint8_t signature[MIG_SIGNATURE_SIZE], struct mig_error *err)
-{
-    if (signer)
-        return mig_sign(signer, digest, signature, err);
-    memset(signature, 0, MIG_SIGNATURE_SIZE);
-    return MIG_OK;
-}
-
-static int build_payer(const struct mig_transform *transform, struct mig_arena *arena,
-                       struct mig_envelope *envelope, struct mig_error *err)
-{
-    uint8_t digest[MIG_DIGEST_SIZE], signature[MIG_SIGNATURE_SIZE];
-    const struct mig_payer_layer layer = {
-        .client_envelope = envelope->client_envelope,
-        .signature = {signature, sizeof signature},
-        .target_originator = mig_kind_info(envelope->kind)->signed_originator,
-        .retention_days = transform->manifest->policy.retention_days[envelope->kind],
-    };
-    int result;
-
-    if (transform->payer)
-        mig_payer_digest(layer.target_originator, layer.client_envelope, digest);
-    if ((result = sign_or_zero(transform->payer, digest, signature, err)) != MIG_OK)
-        return result;
-    return mig_payer_envelope_build(&layer, arena, &envelope->payer_envelope, err);
-}
-
-static int build_originator(const struct mig_transform *transform, struct mig_arena *arena,
-                            struct mig_envelope *envelope, struct mig_error *err)
-{
-    uint8_t digest[MIG_DIGEST_SIZE], signature[MIG_SIGNATURE_SIZE];
-    const struct mig_unsigned_layer layer = {
-        .originator = mig_kind_info(envelope->kind)->signed_originator,
-        .sequence_id = (uint64_t) envelope->sequence_id,
-        .originator_ns = envelope->originator_ns,
-        .payer_envelope = envelope->payer_envelope,
-        .base_fee_picodollars = envelope->base_fee_picodollars,
-        .expiry_unixtime = (uint64_t) envelope->expiry_unixtime,
-    };
-    struct mig_bytes unsigned_envelope;
-    int result = mig_unsigned_envelope_build(&layer, arena, &unsigned_envelope, err);
-
-    if (result != MIG_OK)
-        return result;
-    if (transform->originator)
-        mig_originator_digest(unsigned_envelope, digest);
-    if ((result = sign_or_zero(transform->originator, digest, signature, err)) != MIG_OK)
-        return result;
-    return mig_originator_envelope_build(unsigned_envelope,
-                                         (struct mig_bytes){signature, sizeof signature}, arena,
-                                         &envelope->originator_envelope, err);
-}
-
 /*
  * Nodes choose the newest key package by this time. Under a clock that is the same for many, the
  * run's or the first rate's start, the upload order of an installation would be lost (the Go
@@ -186,24 +132,16 @@ static int64_t gateway_time_us(const struct mig_transform *transform, const stru
     return rival_us < own_us ? own_us : rival_us + 1;
 }
 
-static int build_for_nodes(const struct mig_transform *transform, const struct mig_row *row,
-                           const struct mig_standing *standing, struct mig_arena *arena,
-                           struct mig_envelope *envelope, struct mig_error *err)
+static void set_clocks(const struct mig_transform *transform, const struct mig_row *row,
+                       const struct mig_standing *standing, const int64_t *clock_ns,
+                       struct mig_envelope *envelope)
 {
     const uint32_t days = transform->manifest->policy.retention_days[envelope->kind];
-    const struct mig_rate *rate = mig_manifest_rate(transform->manifest, envelope->originator_ns);
-    int result;
 
+    envelope->originator_ns = clock_ns ? *clock_ns : originator_clock(transform, standing);
     envelope->gateway_time_us = gateway_time_us(transform, row, standing, envelope);
     envelope->expiry_unixtime =
         floor_divide(standing->since_ns, MIG_NS_PER_SECOND) + (int64_t) days * 86400;
-    if (!rate)
-        return mig_fail(err, MIG_E_USAGE, "no rate is in force at the envelope's clock");
-    if ((result = build_payer(transform, arena, envelope, err)) != MIG_OK ||
-        (result = mig_base_fee(rate, envelope->payer_envelope.size, days,
-                               &envelope->base_fee_picodollars, err)) != MIG_OK)
-        return result;
-    return build_originator(transform, arena, envelope, err);
 }
 
 static void reject(struct mig_envelope *envelope, enum mig_reason reason)
@@ -222,10 +160,10 @@ static bool is_too_large(const struct mig_envelope *envelope)
            envelope->topic.size > MIG_NODE_TOPIC_MAX;
 }
 
-/* clock_ns is NULL for the policy's own. */
-static int transform_row(const struct mig_transform *transform, const struct mig_row *row,
-                         const int64_t *clock_ns, struct mig_arena *arena,
-                         struct mig_envelope *ret_envelope, struct mig_error *err)
+/* All but the layers. clock_ns is NULL for the policy's own. */
+static int begin_row(const struct mig_transform *transform, const struct mig_row *row,
+                     const int64_t *clock_ns, struct mig_arena *arena,
+                     struct mig_envelope *ret_envelope, struct mig_error *err)
 {
     struct mig_envelope envelope = {.row = row, .sequence_id = row->id};
     struct mig_standing standing;
@@ -251,16 +189,50 @@ static int transform_row(const struct mig_transform *transform, const struct mig
         reason = MIG_REASON_PAYLOAD_TOO_LARGE;
     if (reason == MIG_REASON_NONE && envelope.route == MIG_ROUTE_NODE && !standing.since_known)
         reason = MIG_REASON_TIME_OUT_OF_RANGE;
-    if (reason != MIG_REASON_NONE) {
+    if (reason != MIG_REASON_NONE)
         reject(&envelope, reason);
-    } else if (envelope.route == MIG_ROUTE_NODE) {
-        envelope.originator_ns = clock_ns ? *clock_ns : originator_clock(transform, &standing);
-        result = build_for_nodes(transform, row, &standing, arena, &envelope, err);
-    }
-    if (result != MIG_OK)
-        return mig_error_within(err, "%s %" PRId64, mig_kind_info(envelope.kind)->name, row->id);
+    else if (envelope.route == MIG_ROUTE_NODE)
+        set_clocks(transform, row, &standing, clock_ns, &envelope);
     *ret_envelope = envelope;
     return MIG_OK;
+}
+
+int transform_batch(const struct mig_transform *transform, const struct mig_row *rows, size_t count,
+                    const int64_t *clock_ns, struct mig_arena *arena,
+                    struct mig_envelope *ret_envelopes, size_t *ret_taken, struct mig_error *err)
+{
+    const size_t used_before = arena->used_bytes;
+    struct mig_envelope *for_nodes[TRANSFORM_BATCH_ROWS];
+    size_t taken = 0, for_nodes_count = 0;
+    int result = MIG_OK;
+
+    while (taken < count && taken < TRANSFORM_BATCH_ROWS && result == MIG_OK &&
+           arena->used_bytes - used_before < TRANSFORM_BATCH_BYTES) {
+        struct mig_envelope *envelope = &ret_envelopes[taken];
+
+        result = begin_row(transform, &rows[taken], clock_ns, arena, envelope, err);
+        if (result == MIG_OK && envelope->route == MIG_ROUTE_NODE)
+            for_nodes[for_nodes_count++] = envelope;
+        taken++;
+    }
+    if (result == MIG_OK)
+        result = transform_add_layers(transform, for_nodes, for_nodes_count, arena, err);
+    if (result == MIG_OK)
+        *ret_taken = taken;
+    return result;
+}
+
+static int transform_row(const struct mig_transform *transform, const struct mig_row *row,
+                         const int64_t *clock_ns, struct mig_arena *arena,
+                         struct mig_envelope *ret_envelope, struct mig_error *err)
+{
+    struct mig_envelope envelope;
+    size_t taken;
+    int result = transform_batch(transform, row, 1, clock_ns, arena, &envelope, &taken, err);
+
+    if (result == MIG_OK)
+        *ret_envelope = envelope;
+    return result;
 }
 
 int mig_transform_row(const struct mig_transform *transform, const struct mig_row *row,
@@ -275,57 +247,4 @@ int mig_transform_row_at(const struct mig_transform *transform, const struct mig
                          struct mig_envelope *ret_envelope, struct mig_error *err)
 {
     return transform_row(transform, row, &originator_ns, arena, ret_envelope, err);
-}
-
-/* ---- parts -------------------------------------------------------------------------------- */
-
-static int make_envelopes(struct mig_part *part, struct mig_error *err)
-{
-    free(part->envelopes);
-    part->envelopes = calloc(part->row_count ? part->row_count : 1, sizeof *part->envelopes);
-    return part->envelopes ? MIG_OK
-                           : mig_fail(err, MIG_E_NOMEM, "cannot transform %zu rows: out of memory",
-                                      part->row_count);
-}
-
-static void count_envelopes(struct mig_part *part)
-{
-    part->tally = (struct mig_tally){0};
-    for (size_t i = 0; i < part->row_count; i++)
-        mig_tally_envelope(&part->tally, &part->envelopes[i]);
-}
-
-static int keep(struct mig_arena *arena, struct mig_bytes *bytes, struct mig_error *err)
-{
-    return bytes->size > 0 ? mig_arena_copy(arena, *bytes, bytes, err) : MIG_OK;
-}
-
-static int keep_what_is_loaded(struct mig_arena *arena, struct mig_envelope *envelope,
-                               struct mig_error *err)
-{
-    int result;
-
-    envelope->payer_envelope = (struct mig_bytes){0};
-    if (envelope->route != MIG_ROUTE_CHAIN)
-        envelope->client_envelope = (struct mig_bytes){0};
-    if ((result = keep(arena, &envelope->topic, err)) != MIG_OK ||
-        (result = keep(arena, &envelope->client_envelope, err)) != MIG_OK)
-        return result;
-    return keep(arena, &envelope->originator_envelope, err);
-}
-
-int mig_transform_part(const struct mig_transform *transform, struct mig_arena *scratch,
-                       struct mig_part *part, struct mig_error *err)
-{
-    int result = make_envelopes(part, err);
-
-    for (size_t i = 0; i < part->row_count && result == MIG_OK; i++) {
-        mig_arena_reset(scratch);
-        result = mig_transform_row(transform, &part->rows[i], scratch, &part->envelopes[i], err);
-        if (result == MIG_OK)
-            result = keep_what_is_loaded(&part->arena, &part->envelopes[i], err);
-    }
-    if (result == MIG_OK)
-        count_envelopes(part);
-    return result;
 }

@@ -55,8 +55,8 @@ int mig_transform_row_at(const struct mig_transform *transform, const struct mig
 /*
  * Transforms all rows of a part on the calling thread, in place, and keeps only what is loaded,
  * bundled or put on chain: of a node's envelope the topic and the outermost layer, of the chain's
- * the topic and the client envelope. scratch is for what lies between; it is reset for every row.
- * Errors: as mig_transform_row().
+ * the topic and the client envelope. scratch is for what lies between; it is reset every so many
+ * rows. Errors: as mig_transform_row().
  */
 int mig_transform_part(const struct mig_transform *transform, struct mig_arena *scratch,
                        struct mig_part *part, struct mig_error *err);

@@ -10,6 +10,22 @@ struct mig_transform {
     int64_t as_of_ns;
 };
 
+/* Rows that go through together, so that many digests are taken side by side; and the client
+ * envelopes' bytes from which on a batch takes no more. */
+#define TRANSFORM_BATCH_ROWS 64
+#define TRANSFORM_BATCH_BYTES ((size_t) 256 << 10)
+
+/* Transforms the first rows of those given, one at least, and says how many. clock_ns is NULL for
+ * the policy's own clock. */
+int transform_batch(const struct mig_transform *transform, const struct mig_row *rows, size_t count,
+                    const int64_t *clock_ns, struct mig_arena *arena,
+                    struct mig_envelope *ret_envelopes, size_t *ret_taken, struct mig_error *err);
+
+/* Puts both signed layers around the client envelopes, TRANSFORM_BATCH_ROWS of them at most. */
+int transform_add_layers(const struct mig_transform *transform,
+                         struct mig_envelope *const *envelopes, size_t count,
+                         struct mig_arena *arena, struct mig_error *err);
+
 /*
  * What a kind has of its own: how its payload is built, and which faults make a row of it rejected.
  * Everything else is the same for all kinds.

@@ -1,5 +1,5 @@
 /* keccak-256 against published digests, around the edges of its block, and fed in pieces. */
-#include "libmigrate/sign/sign.h"
+#include "libmigrate/sign/sign_private.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -76,4 +76,43 @@ Test(keccak, gives_the_same_digest_however_the_bytes_are_cut)
 Test(keccak, of_no_pieces_is_that_of_the_empty_text)
 {
     assert_digest(NULL, 0, "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470");
+}
+
+#define MANY 150
+
+/* Lengths around each edge, in an order in which none stands beside its like; and the last is long,
+ * so that it is alone for a while. */
+static void lay_out(const uint8_t *bytes, size_t size, struct mig_message messages[MANY])
+{
+    for (size_t i = 0; i < MANY; i++) {
+        const size_t head = i % 3 == 0 ? 0 : (i * 31) % 140, body = (i * 89) % 420;
+
+        messages[i] =
+            (struct mig_message){.head = {bytes + i, head}, .body = {bytes + 2 * i, body}};
+    }
+    messages[MANY - 1].body = (struct mig_bytes){bytes, size};
+}
+
+Test(keccak, of_many_is_that_of_each)
+{
+    static uint8_t bytes[5000];
+    struct mig_message messages[MANY];
+
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t) (i * i >> 3);
+    for (size_t way = 0; way < keccak_way_count; way++) {
+        if (!keccak_ways[way].is_there())
+            continue;
+        for (size_t count = 0; count <= MANY; count += count < 20 ? 1 : 43) {
+            lay_out(bytes, sizeof bytes, messages);
+            keccak_ways[way].hash(&messages[MANY - count], count);
+            for (size_t i = MANY - count; i < MANY; i++) {
+                uint8_t digest[MIG_DIGEST_SIZE];
+
+                mig_keccak256((struct mig_bytes[]){messages[i].head, messages[i].body}, 2, digest);
+                cr_assert_arr_eq(messages[i].digest, digest, sizeof digest,
+                                 "way %zu, %zu messages, number %zu", way, count, i);
+            }
+        }
+    }
 }

@@ -186,6 +186,44 @@ Test(vectors, are_the_same_in_parts)
     cr_expect(seen[0] && seen[1] && seen[2]);
 }
 
+/* Parts go through in batches, ended by a number of rows or by their bytes. */
+Test(parts, hold_what_each_row_by_itself_becomes)
+{
+    static uint8_t bytes[600 << 10];
+    mig_cleanup(golden_release) struct golden golden = golden_load("correct");
+    mig_cleanup(fixture_release) struct fixture fixture = fixture_load(&golden, "correct");
+    mig_cleanup(mig_arena_release) struct mig_arena scratch = MIG_ARENA_INIT;
+    mig_cleanup(mig_part_free) struct mig_part *part = NULL;
+    uint64_t rejected = 0;
+
+    fixture_open(&fixture, golden_number(golden.context, "now_ns"));
+    cr_assert_eq(mig_part_new(MIG_TABLE_WELCOME_MESSAGES, 1, &part, NULL), MIG_OK);
+    for (size_t i = 0; i < 400; i++) {
+        struct mig_row *row;
+
+        cr_assert_eq(mig_part_add_row(part, &row, NULL), MIG_OK);
+        *row = fixture_row(MIG_TABLE_WELCOME_MESSAGES);
+        row->id = (int64_t) i + 1;
+        row->values[MIG_WM_DATA].bytes = (struct mig_bytes){bytes, i % 7 == 0 ? 0
+                                                                   : i == 100 ? sizeof bytes
+                                                                              : i * i % 5000 + 1};
+    }
+    cr_assert_eq(mig_transform_part(fixture.transform, &scratch, part, NULL), MIG_OK);
+    for (size_t i = 0; i < part->row_count; i++) {
+        const struct mig_envelope alone = fixture_transform(&fixture, &part->rows[i]);
+        const struct mig_envelope *envelope = &part->envelopes[i];
+
+        cr_assert_eq(envelope->row, &part->rows[i]);
+        cr_assert_eq(envelope->route, alone.route);
+        cr_assert_eq(envelope->reason, alone.reason);
+        cr_assert_eq(envelope->base_fee_picodollars, alone.base_fee_picodollars);
+        cr_assert(mig_bytes_equal(envelope->topic, alone.topic));
+        cr_assert(mig_bytes_equal(envelope->originator_envelope, alone.originator_envelope));
+        rejected += alone.route == MIG_ROUTE_REJECTED;
+    }
+    cr_expect_eq(rejected, 58);
+}
+
 Test(vectors, need_no_signers_for_anything_but_the_signatures)
 {
     mig_cleanup(golden_release) struct golden golden = golden_load("correct");
