@@ -166,4 +166,20 @@ const struct mig_blockers *mig_bundle_blockers(const struct mig_bundle_reader *r
 const struct mig_bundle_entry *mig_bundle_entries(const struct mig_bundle_reader *reader,
                                                   size_t *ret_count);
 
+/* ---- what is set aside ---------------------------------------------------------------------- */
+
+/* Chain-bound envelopes of parts, out of memory until they are bundled: in a file without a name,
+ * which is gone with the process. One thread at a time. */
+struct mig_spool;
+/* Errors: MIG_E_IO, MIG_E_NOMEM. */
+int mig_spool_open(const char *folder, struct mig_spool **ret_spool, struct mig_error *err);
+void mig_spool_free(struct mig_spool **spool);
+/* Sets aside what a transformed part has for the chain, if anything. Errors: MIG_E_IO (disk full),
+ * MIG_E_NOMEM; then the spool holds what it held. */
+int mig_spool_add(struct mig_spool *spool, const struct mig_part *part, struct mig_error *err);
+/* Gives the envelopes of the part that had exactly this range back, as a part of their own without
+ * a tally. NULL when there is none. Errors: MIG_E_IO, MIG_E_NOMEM. */
+int mig_spool_take(struct mig_spool *spool, enum mig_table table, int64_t first_id, int64_t last_id,
+                   struct mig_part **ret_part, struct mig_error *err);
+
 #endif

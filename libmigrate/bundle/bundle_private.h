@@ -171,6 +171,12 @@ int bundle_decode_part(struct bundle_codec *codec, struct mig_bytes file, enum m
                        struct mig_part **ret_part, struct mig_bundle_entry *ret_entry,
                        struct mig_error *err);
 
+/* The records by themselves, into a new part; they must be what the entry says. Errors: the same.
+ */
+int bundle_decode_records(struct mig_bytes records, enum mig_stage stage,
+                          const struct mig_bundle_entry *entry, struct mig_part *part,
+                          struct mig_error *err);
+
 /* Parts decoded side by side, to be verified and thrown away. */
 #define BUNDLE_LANES_MAX 4
 struct bundle_lane {

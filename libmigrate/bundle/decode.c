@@ -155,40 +155,48 @@ static int make_room(struct mig_part *part, enum mig_stage stage, size_t rows,
     return MIG_OK;
 }
 
-static int decode_records(struct mig_bytes records, struct mig_part *part,
-                          struct bundle_check *check, struct mig_error *err)
+int bundle_decode_records(struct mig_bytes records, enum mig_stage stage,
+                          const struct mig_bundle_entry *entry, struct mig_part *part,
+                          struct mig_error *err)
 {
-    while (records.size > 0) {
-        struct mig_bytes record = {0};
-        int result;
+    struct bundle_check check = {.entry = entry, .stage = stage};
+    int result = make_room(part, stage, (size_t) entry->rows, err);
 
-        if (check->rows == check->entry->rows)
+    while (result == MIG_OK && records.size > 0) {
+        struct mig_bytes record = {0};
+
+        if (check.rows == entry->rows)
             return mig_fail(err, MIG_E_CORRUPT,
                             "%zu bytes are left over behind its %" PRIu64 " records", records.size,
-                            check->rows);
+                            check.rows);
         result = take_record(&records, &record, err);
         if (result == MIG_OK)
-            result = decode_record(record, part, check, err);
+            result = decode_record(record, part, &check, err);
         if (result != MIG_OK) {
-            mig_error_within(err, "record %" PRIu64, check->rows + 1);
+            mig_error_within(err, "record %" PRIu64, check.rows + 1);
             return result;
         }
     }
-    return bundle_check_end(check, err);
+    if (result == MIG_OK)
+        result = bundle_check_end(&check, err);
+    if (result != MIG_OK)
+        return result;
+    part->last_id = entry->last_id;
+    part->settled = entry->settled;
+    part->rows_sent = entry->rows;
+    part->tally = entry->tally;
+    return MIG_OK;
 }
 
 static int decode_frame(struct bundle_codec *codec, struct mig_bytes frame, enum mig_stage stage,
                         const struct mig_bundle_entry *entry, struct mig_part *part,
                         struct mig_error *err)
 {
-    struct bundle_check check = {.entry = entry, .stage = stage};
     struct mig_bytes records = {0};
-    int result = make_room(part, stage, (size_t) entry->rows, err);
+    int result =
+        decompress(codec, frame, stage, (size_t) entry->bytes, &part->arena, &records, err);
 
-    if (result == MIG_OK)
-        result =
-            decompress(codec, frame, stage, (size_t) entry->bytes, &part->arena, &records, err);
-    return result == MIG_OK ? decode_records(records, part, &check, err) : result;
+    return result == MIG_OK ? bundle_decode_records(records, stage, entry, part, err) : result;
 }
 
 int bundle_decode_part(struct bundle_codec *codec, struct mig_bytes file, enum mig_stage stage,
@@ -209,10 +217,6 @@ int bundle_decode_part(struct bundle_codec *codec, struct mig_bytes file, enum m
         result = decode_frame(codec, file, stage, &entry, part, err);
     if (result != MIG_OK)
         return result;
-    part->last_id = entry.last_id;
-    part->settled = entry.settled;
-    part->rows_sent = entry.rows;
-    part->tally = entry.tally;
     *ret_part = mig_take(part);
     *ret_entry = entry;
     return MIG_OK;

@@ -23,7 +23,7 @@ struct tar {
     uint8_t *block;
     int fd;
     int spool; /* gets all that is read, to be read again from; -1: none */
-    char *spool_path;
+    char *spool_name;
     struct mig_error failure; /* of the spool */
 };
 
@@ -35,7 +35,7 @@ static void close_tar(void *state)
         archive_read_free(tar->archive);
     mig_fd_close(&tar->fd);
     mig_fd_close(&tar->spool);
-    free(tar->spool_path);
+    free(tar->spool_name);
     free(tar->block);
     free(tar);
 }
@@ -72,7 +72,7 @@ static la_ssize_t read_block(struct archive *archive, void *state, const void **
     if (got < 0)
         archive_set_error(archive, errno, "%s", strerror(errno));
     if (got > 0 && tar->spool >= 0 &&
-        mig_fd_write(tar->spool, tar->spool_path, (struct mig_bytes){tar->block, (size_t) got},
+        mig_fd_write(tar->spool, tar->spool_name, (struct mig_bytes){tar->block, (size_t) got},
                      &tar->failure) != MIG_OK) {
         mig_hint(&tar->failure, "name a folder with more room in TMPDIR");
         got = -1;
@@ -96,17 +96,8 @@ static int open_spool(struct tar *tar, struct mig_error *err)
 {
     const char *folder = secure_getenv("TMPDIR");
 
-    if (!folder || !*folder)
-        folder = P_tmpdir;
-    if (asprintf(&tar->spool_path, "%s/xmtp-bundle-XXXXXX", folder) < 0) {
-        tar->spool_path = NULL;
-        return mig_fail(err, MIG_E_NOMEM, "cannot spool it: out of memory");
-    }
-    tar->spool = mkostemp(tar->spool_path, O_CLOEXEC);
-    if (tar->spool < 0 || unlink(tar->spool_path) != 0)
-        return mig_fail(err, MIG_E_IO, "cannot spool it to '%s': %s", tar->spool_path,
-                        strerror(errno));
-    return MIG_OK;
+    return mig_file_open_unlinked(folder && *folder ? folder : P_tmpdir, &tar->spool,
+                                  &tar->spool_name, err);
 }
 
 static int open_tar(int fd, bool spooled, void **ret_state, struct mig_error *err)

@@ -125,6 +125,23 @@ int mig_fd_write(int fd, const char *name, struct mig_bytes bytes, struct mig_er
     return MIG_OK;
 }
 
+int mig_fd_read_at(int fd, const char *name, uint64_t offset, void *memory, size_t size,
+                   struct mig_error *err)
+{
+    for (size_t done = 0; done < size;) {
+        const ssize_t got =
+            pread(fd, (uint8_t *) memory + done, size - done, (off_t) (offset + done));
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return mig_fail(err, MIG_E_IO, "cannot read '%s': %s", name,
+                            got < 0 ? strerror(errno) : "it ends too early");
+        done += (size_t) got;
+    }
+    return MIG_OK;
+}
+
 /* A file that is not yet in its place; removed unless it gets there. */
 struct temporary {
     char *path;
@@ -173,4 +190,24 @@ int mig_file_write(const char *path, struct mig_bytes bytes, struct mig_error *e
         return mig_fail(err, MIG_E_IO, "cannot write '%s': %s", path, strerror(errno));
     mig_free_text(&temporary.path);
     return mig_folder_sync(path, err);
+}
+
+int mig_file_open_unlinked(const char *folder, int *ret_fd, char **ret_name, struct mig_error *err)
+{
+    mig_cleanup(mig_free_text) char *path = NULL;
+    int fd;
+
+    if (asprintf(&path, "%s/xmtp-migrate-XXXXXX", folder) < 0) {
+        path = NULL;
+        return mig_fail(err, MIG_E_NOMEM, "cannot set anything aside: out of memory");
+    }
+    fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0 || unlink(path) != 0) {
+        mig_fail(err, MIG_E_IO, "cannot set anything aside in '%s': %s", folder, strerror(errno));
+        mig_fd_close(&fd);
+        return MIG_E_IO;
+    }
+    *ret_fd = fd;
+    *ret_name = mig_take(path);
+    return MIG_OK;
 }

@@ -23,6 +23,11 @@ int mig_file_read(const char *path, size_t limit, uint8_t **ret_data, size_t *re
  * Errors: MIG_E_IO; then path is as it was. */
 int mig_file_write(const char *path, struct mig_bytes bytes, struct mig_error *err);
 
+/* A file on the disk of folder to be written and read again, unlinked already: gone when it is
+ * closed, however the process ends. The name it had is for messages, and the caller's to free.
+ * Errors: MIG_E_IO, MIG_E_NOMEM. */
+int mig_file_open_unlinked(const char *folder, int *ret_fd, char **ret_name, struct mig_error *err);
+
 /* Makes a folder and its parents; an existing one is fine. Errors: MIG_E_IO. */
 int mig_folder_make(const char *path, struct mig_error *err);
 
@@ -37,6 +42,10 @@ int mig_folder_sync(const char *path, struct mig_error *err);
 /* Writes all of the bytes to a descriptor, however many calls it takes. name is for the message.
  * A closed pipe is MIG_E_IO when the process ignores SIGPIPE. Errors: MIG_E_IO. */
 int mig_fd_write(int fd, const char *name, struct mig_bytes bytes, struct mig_error *err);
+
+/* Reads exactly size bytes from offset on. Errors: MIG_E_IO, also when the file ends before. */
+int mig_fd_read_at(int fd, const char *name, uint64_t offset, void *memory, size_t size,
+                   struct mig_error *err);
 
 /* For mig_cleanup(mig_fd_close) int fd = -1; closes it unless negative. */
 void mig_fd_close(int *fd);

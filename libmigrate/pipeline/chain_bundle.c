@@ -1,7 +1,7 @@
 /*
- * The chain-bound envelopes of a run as a bundle. They are not kept while rows move: they need no
- * signature, so they are read once more, only the ranges that hold some, and held against the
- * books.
+ * The chain-bound envelopes of a run as a bundle, once rows have moved: as they were set aside
+ * meanwhile, or, for what an earlier sitting moved, read once more. They need no signature, and
+ * both are held against the books.
  */
 #include "libmigrate/pipeline/pipeline_private.h"
 
@@ -17,6 +17,7 @@ struct chain_job {
     const struct mig_transform *transform;
     struct mig_arena scratch;
     struct mig_source *source;
+    struct mig_spool *spool;
     struct mig_bundle_writer *writer;
     const struct mig_hooks *hooks;
     bool begun[MIG_TABLE_COUNT]; /* what is in the bundle so far */
@@ -81,16 +82,25 @@ static void keep_chain_rows(struct mig_part *part)
     part->tally = tally;
 }
 
-static int check_against_books(const struct mig_part *part, const struct mig_chain_part *booked,
-                               struct mig_error *err)
+static int is_booked(const struct mig_part *part, const struct mig_chain_part *booked, bool *ret_is,
+                     struct mig_error *err)
 {
     char digest[65];
     int result = pipeline_digest(part, MIG_ROUTE_CHAIN, digest, err);
 
-    if (result != MIG_OK)
+    if (result == MIG_OK)
+        *ret_is = part->row_count == booked->rows && strcmp(digest, booked->digest) == 0;
+    return result;
+}
+
+static int check_against_books(const struct mig_part *part, const struct mig_chain_part *booked,
+                               struct mig_error *err)
+{
+    bool same = false;
+    int result = is_booked(part, booked, &same, err);
+
+    if (result != MIG_OK || same)
         return result;
-    if (part->row_count == booked->rows && strcmp(digest, booked->digest) == 0)
-        return MIG_OK;
     mig_fail(err, MIG_E_CORRUPT,
              "chain-bound rows of %s from %" PRId64 " to %" PRId64
              " are not what they were when the run read them: %" PRIu64 " then, %zu now",
@@ -140,8 +150,8 @@ static int read_whole(struct chain_job *job, const struct mig_chain_part *booked
     return MIG_OK;
 }
 
-static int write_part(struct chain_job *job, const struct mig_chain_part *booked,
-                      struct mig_error *err)
+static int read_once_more(struct chain_job *job, const struct mig_chain_part *booked,
+                          struct mig_part **ret_part, struct mig_error *err)
 {
     mig_cleanup(mig_part_free) struct mig_part *part = NULL;
     int result;
@@ -154,6 +164,39 @@ static int write_part(struct chain_job *job, const struct mig_chain_part *booked
         return result;
     keep_chain_rows(part);
     if ((result = check_against_books(part, booked, err)) != MIG_OK)
+        return result;
+    *ret_part = mig_take(part);
+    return MIG_OK;
+}
+
+/* NULL when there is none, or one that this sitting read otherwise than the one that moved it. */
+static int find_set_aside(struct chain_job *job, const struct mig_chain_part *booked,
+                          struct mig_part **ret_part, struct mig_error *err)
+{
+    mig_cleanup(mig_part_free) struct mig_part *part = NULL;
+    bool same = false;
+    int result = job->spool ? mig_spool_take(job->spool, booked->table, booked->first_id,
+                                             booked->last_id, &part, err)
+                            : MIG_OK;
+
+    if (result != MIG_OK || !part)
+        return result;
+    keep_chain_rows(part);
+    result = is_booked(part, booked, &same, err);
+    if (result == MIG_OK && same)
+        *ret_part = mig_take(part);
+    return result;
+}
+
+static int write_part(struct chain_job *job, const struct mig_chain_part *booked,
+                      struct mig_error *err)
+{
+    mig_cleanup(mig_part_free) struct mig_part *part = NULL;
+    int result = find_set_aside(job, booked, &part, err);
+
+    if (result == MIG_OK && !part)
+        result = read_once_more(job, booked, &part, err);
+    if (result != MIG_OK)
         return result;
     /* Ranges of a bundle leave no gap: what lies before has no row for the chain. */
     part->first_id = job->begun[part->table] ? job->last_ids[part->table] + 1 : INT64_MIN;
@@ -256,14 +299,18 @@ static int find_written(const char *out, const struct mig_run *run,
 /* ---- the whole ------------------------------------------------------------------------------ */
 
 static int write_bundle(const struct mig_manifest *manifest, const struct mig_run *run,
-                        struct mig_source *source, const struct mig_chain_part *parts, size_t count,
-                        const char *out, const struct mig_blockers *blockers,
-                        const struct mig_hooks *hooks, struct mig_error *err)
+                        struct mig_source *source, struct mig_spool *spool,
+                        const struct mig_chain_part *parts, size_t count, const char *out,
+                        const struct mig_blockers *blockers, const struct mig_hooks *hooks,
+                        struct mig_error *err)
 {
     mig_cleanup(mig_transform_free) struct mig_transform *transform = NULL;
     mig_cleanup(mig_bundle_writer_free) struct mig_bundle_writer *writer = NULL;
-    struct chain_job job = {
-        .manifest = manifest, .as_of_ns = run->facts.as_of_ns, .source = source, .hooks = hooks};
+    struct chain_job job = {.manifest = manifest,
+                            .as_of_ns = run->facts.as_of_ns,
+                            .source = source,
+                            .spool = spool,
+                            .hooks = hooks};
     int result;
 
     if ((result = mig_transform_open(manifest, job.as_of_ns, NULL, NULL, &transform, err)) !=
@@ -278,9 +325,9 @@ static int write_bundle(const struct mig_manifest *manifest, const struct mig_ru
 }
 
 int pipeline_bundle_chain(const struct mig_manifest *manifest, const struct mig_run *run,
-                          struct mig_source *source, struct mig_node *node, const char *out,
-                          const struct mig_blockers *blockers, const struct mig_hooks *hooks,
-                          bool *ret_there, struct mig_error *err)
+                          struct mig_source *source, struct mig_spool *spool, struct mig_node *node,
+                          const char *out, const struct mig_blockers *blockers,
+                          const struct mig_hooks *hooks, bool *ret_there, struct mig_error *err)
 {
     struct mig_chain_part *parts = NULL;
     bool written = false;
@@ -290,7 +337,8 @@ int pipeline_bundle_chain(const struct mig_manifest *manifest, const struct mig_
     if (result == MIG_OK && count > 0)
         result = find_written(out, run, parts, count, &written, err);
     if (result == MIG_OK && count > 0 && !written)
-        result = write_bundle(manifest, run, source, parts, count, out, blockers, hooks, err);
+        result =
+            write_bundle(manifest, run, source, spool, parts, count, out, blockers, hooks, err);
     mig_chain_parts_release(parts, count);
     if (result == MIG_OK)
         *ret_there = count > 0;

@@ -234,7 +234,11 @@ static int give(void *context, void **item, struct mig_error *err)
 {
     struct flow *flow = context;
     mig_cleanup(parcel_drop) struct parcel *parcel = mig_take(*item);
+    int result =
+        flow->source->see ? flow->source->see(flow->source->context, parcel->part, err) : MIG_OK;
 
+    if (result != MIG_OK)
+        return result;
     for (size_t i = 0; i < flow->lane_count; i++)
         if (flow->lanes[i].open)
             give_to_lane(&flow->lanes[i], parcel);

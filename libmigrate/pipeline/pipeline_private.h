@@ -106,6 +106,8 @@ struct flow_source {
     /* Makes envelopes of its rows; NULL when they are made. Several threads at once, worker below
      * the number of threads. */
     int (*transform)(void *context, unsigned worker, struct mig_part *part, struct mig_error *err);
+    /* Sees each transformed part once, in order, before the nodes do; may be NULL. */
+    int (*see)(void *context, const struct mig_part *part, struct mig_error *err);
     /* Wakes a take that waits; it fails from then on. */
     void (*stop)(void *context);
     void *context;
@@ -237,12 +239,12 @@ int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_ru
  * Errors: as mig_bundle_try(). */
 int pipeline_check_chain_out(const char *out, const struct mig_run *run, struct mig_error *err);
 
-/* Writes the chain-bound envelopes of the run as a bundle, read once more from the source and held
- * against what the first node's books say. *ret_there is false when there are none, and no bundle.
- */
+/* Writes the chain-bound envelopes of the run as a bundle: from what was set aside in spool, which
+ * may be NULL, or read once more from the source, and held against what the first node's books say.
+ * *ret_there is false when there are none, and no bundle. */
 int pipeline_bundle_chain(const struct mig_manifest *manifest, const struct mig_run *run,
-                          struct mig_source *source, struct mig_node *node, const char *out,
-                          const struct mig_blockers *blockers, const struct mig_hooks *hooks,
-                          bool *ret_there, struct mig_error *err);
+                          struct mig_source *source, struct mig_spool *spool, struct mig_node *node,
+                          const char *out, const struct mig_blockers *blockers,
+                          const struct mig_hooks *hooks, bool *ret_there, struct mig_error *err);
 
 #endif

@@ -32,6 +32,7 @@ struct run_job {
     struct mig_run run;
     struct mig_blockers blockers;
     char chain_out[PATH_SIZE + NAME_ROOM];
+    struct mig_spool *spool; /* the chain's share; NULL when there was no room for it */
 };
 
 static void run_job_release(struct run_job *job)
@@ -46,6 +47,7 @@ static void run_job_release(struct run_job *job)
     source_set_close(&job->sources);
     pipeline_keys_release(&job->keys);
     throttle_close(&job->throttle);
+    mig_spool_free(&job->spool);
     mig_blockers_release(&job->blockers);
 }
 
@@ -74,6 +76,41 @@ static int transform_part(void *context, unsigned worker, struct mig_part *part,
     struct run_job *job = context;
 
     return mig_transform_part(job->transform, &job->scratch[worker], part, err);
+}
+
+/* Without a spool the chain's share is read once more in the end: slower, and nothing else. */
+static void go_on_without_spool(struct run_job *job, const struct mig_error *why)
+{
+    mig_log(job->hooks, MIG_LOG_WARN,
+            "%s: rows for the chain will be read from the source once more", why->message);
+    mig_spool_free(&job->spool);
+}
+
+static int open_spool(struct run_job *job, struct mig_error *err)
+{
+    mig_cleanup(mig_free_text) char *folder = mig_folder_of(job->chain_out);
+    struct mig_error failure = MIG_ERROR_INIT;
+
+    if (!folder)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    if (mig_spool_open(folder, &job->spool, &failure) != MIG_OK)
+        go_on_without_spool(job, &failure);
+    return MIG_OK;
+}
+
+static int set_chain_aside(void *context, const struct mig_part *part, struct mig_error *err)
+{
+    struct run_job *job = context;
+    struct mig_error failure = MIG_ERROR_INIT;
+    int result = job->spool ? mig_spool_add(job->spool, part, &failure) : MIG_OK;
+
+    if (result == MIG_E_IO) {
+        go_on_without_spool(job, &failure);
+        return MIG_OK;
+    }
+    if (result != MIG_OK && err)
+        *err = failure;
+    return result;
 }
 
 static void stop_reading(void *context)
@@ -168,7 +205,8 @@ static int pass(struct run_job *job, const bool *wanted, struct flow_options *op
 {
     mig_cleanup(free_ranges) struct read_range *ranges = NULL;
     mig_cleanup(mig_budget_free) struct mig_budget *budget = NULL;
-    const struct flow_source source = {take_parcel, transform_part, stop_reading, job};
+    const struct flow_source source = {take_parcel, transform_part, set_chain_aside, stop_reading,
+                                       job};
     struct shares shares;
     size_t count = 0;
     int result;
@@ -273,7 +311,7 @@ static int finish(struct run_job *job, struct mig_account **ret_account, struct 
     if (job->nodes.away_count > 0)
         return mig_account_read(&job->nodes, job->run.facts.run, ret_account, err);
     if ((result = mig_source_blockers(job->sources.items[0], &job->blockers, err)) != MIG_OK ||
-        (result = pipeline_bundle_chain(job->manifest, &job->run, job->sources.items[0],
+        (result = pipeline_bundle_chain(job->manifest, &job->run, job->sources.items[0], job->spool,
                                         job->nodes.items[0], job->chain_out, &job->blockers,
                                         job->hooks, &has_bundle, err)) != MIG_OK ||
         (result = recount(job, &found, err)) != MIG_OK)
@@ -361,6 +399,7 @@ int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_o
                                       &job.nodes, hooks, &job.run, err)) != MIG_OK ||
         (result = choose_chain_out(&job, options, err)) != MIG_OK ||
         (result = pipeline_check_chain_out(job.chain_out, &job.run, err)) != MIG_OK ||
+        (result = open_spool(&job, err)) != MIG_OK ||
         (result = begin_everywhere(&job, err)) != MIG_OK ||
         (result = mig_transform_open(manifest, job.run.facts.as_of_ns, job.keys.payer,
                                      job.keys.originator, &job.transform, err)) != MIG_OK ||

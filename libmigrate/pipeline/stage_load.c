@@ -58,7 +58,7 @@ static void stop_taking(void *context)
 static int load_parts(struct load_job *job, struct mig_nodes *nodes, struct flow_options *options,
                       size_t max_memory, struct mig_error *err)
 {
-    const struct flow_source source = {take_envelopes, NULL, stop_taking, job};
+    const struct flow_source source = {.take = take_envelopes, .stop = stop_taking, .context = job};
     struct flow_end *ends = calloc(nodes->count + 1, sizeof *ends);
     struct shares shares;
     int result = ends ? pipeline_open_budget(max_memory, &job->budget, &shares, err)

@@ -198,7 +198,7 @@ Test(writing, a_stream_that_can_not_be_spooled_fails)
     setenv("TMPDIR", ".", 1);
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
     cr_assert_eq(sample_read("-", false, MIG_STAGE_ENVELOPES, &err), MIG_E_IO);
-    cr_assert_not_null(strstr(err.message, "xmtp-bundle-"), "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "xmtp-migrate-"), "%s", err.message);
     cr_assert_not_null(strstr(err.hint, "TMPDIR"));
     unsetenv("TMPDIR");
 }
