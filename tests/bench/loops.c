@@ -316,13 +316,16 @@ int main(int argc, char **argv)
         curve(number(argv[2]), threads_of(argv[3]), true);
     else if (strcmp(verb, "transform") == 0 && argc == 5)
         transform(argv[2], argv[3], threads_of(argv[4]));
+    else if (strcmp(verb, "load") == 0 && argc == 5)
+        bench_load(argv[2], argv[3], threads_of(argv[4]));
     else if (strcmp(verb, "tar") == 0 && argc == 4)
         bench_copy_tar(argv[2], argv[3]);
     else if (strcmp(verb, "usage") == 0 && argc >= 4)
         return bench_usage(argv[2], argv + 3);
     else
         bench_die("usage", "bench_loops spin N | keccak SIZE N | sign N THREADS | recover N THREADS"
-                           " | transform MANIFEST BUNDLE THREADS | tar IN OUT | usage REPORT"
+                           " | transform MANIFEST BUNDLE THREADS | load MANIFEST BUNDLE THREADS | "
+                           "tar IN OUT | usage REPORT"
                            " COMMAND ...");
     return 0;
 }
