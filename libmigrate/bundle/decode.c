@@ -67,22 +67,14 @@ static int check_frame(struct mig_bytes frame, const struct mig_bundle_entry *en
     return MIG_OK;
 }
 
-/* Rows may point into their records, so these live as long as the part; envelopes don't. */
-static int decompress(struct bundle_codec *codec, struct mig_bytes frame, enum mig_stage stage,
-                      size_t size, struct mig_arena *arena, struct mig_bytes *ret_records,
-                      struct mig_error *err)
+/* Rows and envelopes point into their records, which live as long as the part. */
+static int decompress(struct mig_bytes frame, size_t size, struct mig_arena *arena,
+                      struct mig_bytes *ret_records, struct mig_error *err)
 {
     void *memory = NULL;
     size_t done;
-    int result;
+    int result = mig_arena_alloc(arena, size, &memory, err);
 
-    if (stage == MIG_STAGE_ROWS) {
-        result = mig_arena_alloc(arena, size, &memory, err);
-    } else {
-        codec->records.size = 0;
-        result = mig_buffer_reserve(&codec->records, size, err);
-        memory = codec->records.data;
-    }
     if (result != MIG_OK)
         return result;
     done = ZSTD_decompress(memory, size, frame.data, frame.size);
@@ -119,13 +111,13 @@ static int take_record(struct mig_bytes *records, struct mig_bytes *ret_record,
     return MIG_OK;
 }
 
-static int decode_record(struct mig_bytes record, struct mig_part *part, struct bundle_check *check,
-                         struct mig_error *err)
+static int decode_record(struct mig_arena *scratch, struct mig_bytes record, struct mig_part *part,
+                         struct bundle_check *check, struct mig_error *err)
 {
     struct mig_row *row = &part->rows[part->row_count];
     struct mig_envelope *envelope = part->envelopes ? &part->envelopes[part->row_count] : NULL;
-    int result = envelope ? mig_envelope_decode(record, &part->arena, envelope, err)
-                          : mig_row_decode(record, &part->arena, row, err);
+    int result = envelope ? mig_envelope_decode(record, scratch, envelope, err)
+                          : mig_row_decode(record, scratch, row, err);
 
     if (result == MIG_OK && envelope) {
         *row = *envelope->row;
@@ -136,6 +128,7 @@ static int decode_record(struct mig_bytes record, struct mig_part *part, struct 
                           : bundle_check_row(check, row, err);
     if (result == MIG_OK)
         part->row_count++;
+    mig_arena_reset(scratch);
     return result;
 }
 
@@ -155,9 +148,9 @@ static int make_room(struct mig_part *part, enum mig_stage stage, size_t rows,
     return MIG_OK;
 }
 
-int bundle_decode_records(struct mig_bytes records, enum mig_stage stage,
-                          const struct mig_bundle_entry *entry, struct mig_part *part,
-                          struct mig_error *err)
+int bundle_decode_records(struct bundle_codec *codec, struct mig_bytes records,
+                          enum mig_stage stage, const struct mig_bundle_entry *entry,
+                          struct mig_part *part, struct mig_error *err)
 {
     struct bundle_check check = {.entry = entry, .stage = stage};
     int result = make_room(part, stage, (size_t) entry->rows, err);
@@ -171,7 +164,7 @@ int bundle_decode_records(struct mig_bytes records, enum mig_stage stage,
                             check.rows);
         result = take_record(&records, &record, err);
         if (result == MIG_OK)
-            result = decode_record(record, part, &check, err);
+            result = decode_record(&codec->scratch, record, part, &check, err);
         if (result != MIG_OK) {
             mig_error_within(err, "record %" PRIu64, check.rows + 1);
             return result;
@@ -193,10 +186,10 @@ static int decode_frame(struct bundle_codec *codec, struct mig_bytes frame, enum
                         struct mig_error *err)
 {
     struct mig_bytes records = {0};
-    int result =
-        decompress(codec, frame, stage, (size_t) entry->bytes, &part->arena, &records, err);
+    int result = decompress(frame, (size_t) entry->bytes, &part->arena, &records, err);
 
-    return result == MIG_OK ? bundle_decode_records(records, stage, entry, part, err) : result;
+    return result == MIG_OK ? bundle_decode_records(codec, records, stage, entry, part, err)
+                            : result;
 }
 
 int bundle_decode_part(struct bundle_codec *codec, struct mig_bytes file, enum mig_stage stage,

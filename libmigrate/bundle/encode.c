@@ -19,6 +19,7 @@ void bundle_codec_release(struct bundle_codec *codec)
     mig_buffer_release(&codec->record);
     mig_buffer_release(&codec->records);
     mig_buffer_release(&codec->file);
+    mig_arena_release(&codec->scratch);
 }
 
 int bundle_digest(struct mig_bytes bytes, char ret_text[65], struct mig_error *err)
