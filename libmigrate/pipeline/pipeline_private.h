@@ -93,8 +93,8 @@ void parcel_discard(void *item);
 struct shares {
     size_t read_ahead_bytes, lane_bytes;
 };
-/* Opens the budget of a job; 0 is the default. */
-int pipeline_open_budget(size_t max_memory, struct mig_budget **ret_budget,
+/* Opens the budget of a job, whose parts come out of a bundle or not; 0 is the default. */
+int pipeline_open_budget(size_t max_memory, bool bundled, struct mig_budget **ret_budget,
                          struct shares *ret_shares, struct mig_error *err);
 
 /* ---- flow: parcels from a producer to all nodes -------------------------------------------- */

@@ -5,14 +5,21 @@
 
 #define CONNECTIONS_DEFAULT 2
 
-int pipeline_open_budget(size_t max_memory, struct mig_budget **ret_budget,
+/* A bundle is read faster than rows are signed or loaded: what is read further ahead only gets old.
+ */
+#define BUNDLE_AHEAD_MOST ((size_t) 128 << 20)
+
+int pipeline_open_budget(size_t max_memory, bool bundled, struct mig_budget **ret_budget,
                          struct shares *ret_shares, struct mig_error *err)
 {
-    const size_t bytes = max_memory > 0 ? max_memory : MIG_MAX_MEMORY_DEFAULT;
+    size_t bytes = max_memory > 0 ? max_memory : MIG_MAX_MEMORY_DEFAULT;
 
     if (bytes < MIG_MAX_MEMORY_LEAST)
         return mig_fail(err, MIG_E_USAGE, "%zu bytes of memory are too few: %zu MiB at least",
                         bytes, MIG_MAX_MEMORY_LEAST >> 20);
+    /* The other half is for files on their way into and out of parts. */
+    if (bundled)
+        bytes = bytes / 2 < BUNDLE_AHEAD_MOST ? bytes / 2 : BUNDLE_AHEAD_MOST;
     *ret_shares = (struct shares){.read_ahead_bytes = bytes / 8, .lane_bytes = bytes / 2};
     return mig_budget_open(bytes, ret_budget, err);
 }

@@ -212,7 +212,7 @@ static int pass(struct run_job *job, const bool *wanted, struct flow_options *op
     int result;
 
     if ((result = find_ranges(job, wanted, &ranges, &count, err)) != MIG_OK ||
-        (result = pipeline_open_budget(job->max_memory, &budget, &shares, err)) != MIG_OK ||
+        (result = pipeline_open_budget(job->max_memory, false, &budget, &shares, err)) != MIG_OK ||
         (result = read_ahead_open(&job->sources, ranges, count, budget, shares.read_ahead_bytes,
                                   &job->ahead, err)) != MIG_OK)
         return result;

@@ -139,10 +139,12 @@ static int run(struct tool *tool, const struct tool_verb *verbs, size_t count, i
 }
 
 /* What one part leaves the next one takes at once: given back to the system in between, its pages
- * would be cleared anew each time, which took as long as reading a bundle. */
+ * would be cleared anew each time, which took as long as reading a bundle. One heap for all
+ * threads, because parts are made by one and freed by another. */
 static void keep_memory(void)
 {
 #ifdef __GLIBC__
+    mallopt(M_ARENA_MAX, 1);
     mallopt(M_TRIM_THRESHOLD, 64 << 20);
     mallopt(M_MMAP_THRESHOLD, 32 << 20);
 #endif
