@@ -146,11 +146,12 @@ struct mig_bundle_entry {
 struct mig_bundle_reader;
 int mig_bundle_open(const char *path, bool trust_later, struct mig_bundle_reader **ret_reader,
                     struct mig_error *err);
-/* The same, with a judge of what bundles know nothing of: called for each part while the whole is
- * verified, by several threads at once; what it fails with refuses the bundle. */
+/* The same, never trusting later, on at most so many threads (0: one a core), and with a judge of
+ * what bundles know nothing of, or NULL: called for each part while the whole is verified, by
+ * several threads at once; what it fails with refuses the bundle. */
 typedef int mig_bundle_judge_fn(const struct mig_bundle_facts *facts, const struct mig_part *part,
                                 struct mig_error *err);
-int mig_bundle_open_judged(const char *path, mig_bundle_judge_fn *judge,
+int mig_bundle_open_judged(const char *path, mig_bundle_judge_fn *judge, unsigned threads,
                            struct mig_bundle_reader **ret_reader, struct mig_error *err);
 void mig_bundle_reader_free(struct mig_bundle_reader **reader);
 const struct mig_bundle_facts *mig_bundle_facts(const struct mig_bundle_reader *reader);

@@ -178,28 +178,6 @@ int bundle_decode_records(struct bundle_codec *codec, struct mig_bytes records,
                           enum mig_stage stage, const struct mig_bundle_entry *entry,
                           struct mig_part *part, struct mig_error *err);
 
-/* Parts decoded side by side, to be verified and thrown away. */
-#define BUNDLE_LANES_MAX 4
-struct bundle_lane {
-    struct bundle_codec codec;
-    char name[BUNDLE_NAME_SIZE];
-    struct mig_bundle_entry entry;
-    struct mig_error failure;
-};
-struct bundle_batch;
-/* One at a time unless side_by_side. facts is borrowed; judge may be NULL. */
-int bundle_batch_open(bool side_by_side, const struct mig_bundle_facts *facts,
-                      mig_bundle_judge_fn *judge, struct bundle_batch **ret_batch,
-                      struct mig_error *err);
-void bundle_batch_free(struct bundle_batch **batch);
-bool bundle_batch_is_full(const struct bundle_batch *batch);
-/* Takes the file of a part and gives another buffer to fill. Not when it is full. */
-void bundle_batch_take(struct bundle_batch *batch, const char *name, struct mig_buffer *file);
-/* Decodes and judges what was taken, and empties the batch. Each lane, in the order in which they
- * were taken, has its part's entry or its failure, until the next is taken. */
-int bundle_batch_decode(struct bundle_batch *batch, const struct bundle_lane **ret_lanes,
-                        size_t *ret_count, struct mig_error *err);
-
 /* The digest of a file as the index has it. */
 int bundle_digest(struct mig_bytes bytes, char ret_text[65], struct mig_error *err);
 
@@ -245,7 +223,6 @@ int bundle_behind_end(struct bundle_behind *behind, struct mig_error *err);
 void bundle_behind_free(struct bundle_behind **behind);
 
 struct bundle_input {
-    bool side_by_side; /* it is there already: the next files need not be waited for */
     /* The next file in order: header, parts, index. An empty name: there are no more.
      * content is emptied first. Errors: MIG_E_CORRUPT (names that may not be, cut off), MIG_E_IO,
      * MIG_E_NOMEM. */
@@ -262,5 +239,25 @@ int bundle_open_tar(int fd, void **ret_state, struct mig_error *err);
 /* The same for a stream that is to be read twice: what is read goes to an unlinked file as well,
  * which the second pass reads. */
 int bundle_open_spooled(int fd, void **ret_state, struct mig_error *err);
+
+/* ---- verifying ---------------------------------------------------------------------------------
+ */
+
+/* Files from behind the header to the end, each decoded and judged, then told the reader in order.
+ */
+struct bundle_pass {
+    const struct bundle_input *input;
+    void *state;
+    const struct mig_bundle_facts *facts;
+    mig_bundle_judge_fn *judge; /* may be NULL */
+    struct mig_bundle_reader *reader;
+    int (*settle)(struct mig_bundle_reader *reader, const struct mig_bundle_entry *entry,
+                  struct mig_error *err);
+    /* The first file that is no part; it may take the bytes. */
+    int (*end)(struct mig_bundle_reader *reader, const char *name, struct mig_buffer *bytes,
+               struct mig_error *err);
+};
+/* threads: 0 is one a core. */
+int bundle_pass_run(const struct bundle_pass *pass, unsigned threads, struct mig_error *err);
 
 #endif

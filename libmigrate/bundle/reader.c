@@ -254,63 +254,33 @@ static int open_stream(struct mig_bundle_reader *reader, bool trust_later, struc
                        : bundle_open_spooled(fd, &reader->state, err);
 }
 
-static int retell(const struct mig_error *failure, struct mig_error *err)
+static int settle_next(struct mig_bundle_reader *reader, const struct mig_bundle_entry *entry,
+                       struct mig_error *err)
 {
-    if (err && failure->code != MIG_OK)
-        *err = *failure;
-    return failure->code;
-}
-
-/* The parts of a batch, in their order. */
-static int verify_parts(struct mig_bundle_reader *reader, struct bundle_batch *batch,
-                        struct mig_error *err)
-{
-    const struct bundle_lane *lanes = NULL;
-    size_t count = 0;
-    int result = bundle_batch_decode(batch, &lanes, &count, err);
-
-    for (size_t i = 0; i < count && result == MIG_OK; i++) {
-        result = retell(&lanes[i].failure, err);
-        if (result == MIG_OK)
-            result = settle_entry(reader, &lanes[i].entry, err);
-        reader->parts++;
-    }
-    return result;
-}
-
-/* Also when a file can't be read, the parts before it are judged first: the same bundle is always
- * refused for the same reason. */
-static int verify_all(struct mig_bundle_reader *reader, struct bundle_batch *batch,
-                      struct mig_error *err)
-{
-    int result = MIG_OK;
-
-    while (result == MIG_OK && reader->progress == READING) {
-        struct mig_error unread = MIG_ERROR_INIT;
-        char name[BUNDLE_NAME_SIZE] = "";
-        const bool is_part =
-            next_file(reader, name, &unread) == MIG_OK && bundle_file_of(name) == BUNDLE_FILE_PART;
-
-        if (is_part)
-            bundle_batch_take(batch, name, &reader->codec.file);
-        if (!is_part || bundle_batch_is_full(batch))
-            result = verify_parts(reader, batch, err);
-        if (result == MIG_OK)
-            result = retell(&unread, err);
-        if (result == MIG_OK && !is_part)
-            result = read_other(reader, name, err);
-    }
-    return result;
-}
-
-static int verify(struct mig_bundle_reader *reader, mig_bundle_judge_fn *judge,
-                  struct mig_error *err)
-{
-    mig_cleanup(bundle_batch_free) struct bundle_batch *batch = NULL;
-    int result = bundle_batch_open(reader->input->side_by_side, &reader->facts, judge, &batch, err);
+    int result = settle_entry(reader, entry, err);
 
     if (result == MIG_OK)
-        result = verify_all(reader, batch, err);
+        reader->parts++;
+    return result;
+}
+
+static int end_pass(struct mig_bundle_reader *reader, const char *name, struct mig_buffer *bytes,
+                    struct mig_error *err)
+{
+    const struct mig_buffer before = reader->codec.file;
+
+    reader->codec.file = *bytes;
+    *bytes = before;
+    return read_other(reader, name, err);
+}
+
+static int verify(struct mig_bundle_reader *reader, mig_bundle_judge_fn *judge, unsigned threads,
+                  struct mig_error *err)
+{
+    const struct bundle_pass pass = {reader->input, reader->state, &reader->facts, judge,
+                                     reader,        settle_next,   end_pass};
+    int result = bundle_pass_run(&pass, threads, err);
+
     if (result == MIG_OK)
         result = reader->input->rewind(reader->state, err);
     if (result != MIG_OK)
@@ -321,7 +291,8 @@ static int verify(struct mig_bundle_reader *reader, mig_bundle_judge_fn *judge,
 }
 
 static int open_bundle(const char *path, bool trust_later, mig_bundle_judge_fn *judge,
-                       struct mig_bundle_reader **ret_reader, struct mig_error *err)
+                       unsigned threads, struct mig_bundle_reader **ret_reader,
+                       struct mig_error *err)
 {
     mig_cleanup(mig_bundle_reader_free) struct mig_bundle_reader *reader =
         calloc(1, sizeof *reader);
@@ -338,7 +309,7 @@ static int open_bundle(const char *path, bool trust_later, mig_bundle_judge_fn *
     if (result == MIG_OK)
         result = read_header(reader, err);
     if (result == MIG_OK && reader->input->rewind)
-        result = verify(reader, judge, err);
+        result = verify(reader, judge, threads, err);
     if (result != MIG_OK) {
         mig_error_within(err, "bundle '%s'", path);
         return result;
@@ -350,13 +321,13 @@ static int open_bundle(const char *path, bool trust_later, mig_bundle_judge_fn *
 int mig_bundle_open(const char *path, bool trust_later, struct mig_bundle_reader **ret_reader,
                     struct mig_error *err)
 {
-    return open_bundle(path, trust_later, NULL, ret_reader, err);
+    return open_bundle(path, trust_later, NULL, 0, ret_reader, err);
 }
 
-int mig_bundle_open_judged(const char *path, mig_bundle_judge_fn *judge,
+int mig_bundle_open_judged(const char *path, mig_bundle_judge_fn *judge, unsigned threads,
                            struct mig_bundle_reader **ret_reader, struct mig_error *err)
 {
-    return open_bundle(path, false, judge, ret_reader, err);
+    return open_bundle(path, false, judge, threads, ret_reader, err);
 }
 
 int mig_bundle_next(struct mig_bundle_reader *reader, struct mig_part **ret_part,

@@ -91,7 +91,8 @@ int mig_pipeline_load(const struct mig_manifest *manifest, const char *in, const
 
     if ((result = mig_manifest_signers(manifest, hooks, &keys.payer, &keys.originator, err)) !=
             MIG_OK ||
-        (result = mig_bundle_open_judged(in, bundle_parts_judge, &job.reader, err)) != MIG_OK)
+        (result = mig_bundle_open_judged(in, bundle_parts_judge, resources->threads, &job.reader,
+                                         err)) != MIG_OK)
         return result;
     run.facts = *mig_bundle_facts(job.reader);
     survey(job.reader, &run, &options.total_rows);

@@ -194,7 +194,7 @@ int cmd_bundle(struct tool *tool, int argc, char **argv, struct mig_error *err)
         return mig_hint(err, "name a folder, a .tar file, or - for a tar stream; "
                              "xmtp-inspect --help tells more");
     }
-    if ((code = mig_bundle_open(argv[0], false, &reader, err)))
+    if ((code = mig_bundle_open_judged(argv[0], NULL, tool->resources.threads, &reader, err)))
         return code;
     if (inspect_rows)
         return inspect_print_rows(tool, reader, err);

@@ -2,6 +2,7 @@
 #include "tests/unit/bundle/sample.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,7 +158,8 @@ Test(round_trip, a_spooled_stream_leaves_no_file_behind)
 
 /* ---- judged by the caller ----------------------------------------------------------------- */
 
-static size_t judged;
+static _Atomic size_t judged, judged_elsewhere;
+static pthread_t opener;
 
 static int refuse_key_packages(const struct mig_bundle_facts *facts, const struct mig_part *part,
                                struct mig_error *err)
@@ -176,6 +178,7 @@ static int accept(const struct mig_bundle_facts *facts, const struct mig_part *p
     (void) part;
     (void) err;
     judged++;
+    judged_elsewhere += !pthread_equal(pthread_self(), opener);
     return MIG_OK;
 }
 
@@ -186,11 +189,24 @@ Test(round_trip, a_judge_sees_every_part_before_anything_is_given_out)
     size_t files;
 
     cr_assert_eq(sample_write("d", MIG_STAGE_ENVELOPES, NULL), MIG_OK);
-    cr_assert_eq(mig_bundle_open_judged("d", refuse_key_packages, &reader, &err), MIG_E_REFUSED);
+    cr_assert_eq(mig_bundle_open_judged("d", refuse_key_packages, 0, &reader, &err), MIG_E_REFUSED);
     cr_assert_null(reader);
     cr_assert_not_null(strstr(err.message, "bundle 'd': no key packages"), "%s", err.message);
     judged = 0;
-    cr_assert_eq(mig_bundle_open_judged("d", accept, &reader, &err), MIG_OK, "%s", err.message);
+    cr_assert_eq(mig_bundle_open_judged("d", accept, 0, &reader, &err), MIG_OK, "%s", err.message);
     mig_bundle_entries(reader, &files);
     cr_assert_eq(judged, files);
+}
+
+Test(round_trip, is_verified_on_no_more_threads_than_asked_for)
+{
+    cr_assert_eq(sample_write("d", MIG_STAGE_ENVELOPES, NULL), MIG_OK);
+    opener = pthread_self();
+    for (int i = 0; i < 20; i++) {
+        mig_cleanup(mig_bundle_reader_free) struct mig_bundle_reader *reader = NULL;
+
+        cr_assert_eq(mig_bundle_open_judged("d", accept, 1, &reader, NULL), MIG_OK);
+    }
+    cr_expect_gt(judged, 0);
+    cr_expect_eq(judged_elsewhere, 0);
 }
