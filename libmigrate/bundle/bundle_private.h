@@ -142,12 +142,11 @@ int bundle_parse_index(struct mig_bytes text, struct bundle_index *ret_index,
 /* What encoding and decoding use over and over. Start from BUNDLE_CODEC_INIT. */
 struct bundle_codec {
     ZSTD_CCtx *compressor;
-    struct mig_buffer record, records, file;
+    struct mig_buffer records, file;
     struct mig_arena scratch;
 };
 #define BUNDLE_CODEC_INIT                                                                          \
-    ((struct bundle_codec){.record = MIG_BUFFER_INIT(BUNDLE_RECORD_LIMIT),                         \
-                           .records = MIG_BUFFER_INIT(BUNDLE_PART_LIMIT),                          \
+    ((struct bundle_codec){.records = MIG_BUFFER_INIT(BUNDLE_PART_LIMIT),                          \
                            .file = MIG_BUFFER_INIT(bundle_file_limit(BUNDLE_FILE_PART))})
 void bundle_codec_release(struct bundle_codec *codec);
 

@@ -16,7 +16,6 @@ void bundle_codec_release(struct bundle_codec *codec)
 {
     ZSTD_freeCCtx(codec->compressor);
     codec->compressor = NULL;
-    mig_buffer_release(&codec->record);
     mig_buffer_release(&codec->records);
     mig_buffer_release(&codec->file);
     mig_arena_release(&codec->scratch);
@@ -42,24 +41,34 @@ static size_t write_varint(size_t value, uint8_t ret_bytes[VARINT_SIZE_MAX])
     return size;
 }
 
-static int append_record(struct bundle_codec *codec, const struct mig_row *row,
+/* Nearly all records have a length of two bytes: room is left for these, and the few others are
+ * moved. */
+static int append_record(struct mig_buffer *records, const struct mig_row *row,
                          const struct mig_envelope *envelope, struct mig_error *err)
 {
+    const size_t start = records->size, guess = 2;
     uint8_t length[VARINT_SIZE_MAX];
-    struct mig_error cause = MIG_ERROR_INIT;
-    int result;
+    size_t size, length_size;
+    int result = mig_buffer_reserve(records, sizeof length, err);
 
-    codec->record.size = 0;
-    result = envelope ? mig_envelope_encode(envelope, &codec->record, &cause)
-                      : mig_row_encode(row, &codec->record, &cause);
+    if (result != MIG_OK)
+        return result;
+    records->size += guess;
+    result =
+        envelope ? mig_envelope_encode(envelope, records, err) : mig_row_encode(row, records, err);
     if (result == MIG_OK)
-        result = mig_buffer_append(&codec->records, length,
-                                   write_varint(codec->record.size, length), &cause);
-    if (result == MIG_OK)
-        result = mig_buffer_append(&codec->records, codec->record.data, codec->record.size, &cause);
-    return result == MIG_OK
-               ? MIG_OK
-               : mig_fail(err, cause.code, "row %" PRId64 ": %s", row->id, cause.message);
+        result = mig_buffer_reserve(records, sizeof length, err);
+    if (result != MIG_OK)
+        return result;
+    size = records->size - start - guess;
+    if (size > BUNDLE_RECORD_LIMIT)
+        return mig_fail(err, MIG_E_NOMEM, "its %zu bytes pass the limit of a record", size);
+    length_size = write_varint(size, length);
+    if (length_size != guess)
+        memmove(records->data + start + length_size, records->data + start + guess, size);
+    memcpy(records->data + start, length, length_size);
+    records->size = start + length_size + size;
+    return MIG_OK;
 }
 
 static bool wanted(const struct mig_envelope *envelope, bool chain)
@@ -70,22 +79,26 @@ static bool wanted(const struct mig_envelope *envelope, bool chain)
 static int append_records(struct bundle_codec *codec, const struct mig_part *part,
                           struct bundle_check *check, struct mig_error *err)
 {
+    const size_t bytes = mig_part_bytes(part);
+    int result;
+
+    /* The part's own bytes are nearly what its records will be: less would be doubled soon. */
     codec->records.size = 0;
-    for (size_t i = 0; i < part->row_count; i++) {
+    result = mig_buffer_reserve(&codec->records,
+                                bytes < BUNDLE_PART_LIMIT ? bytes : BUNDLE_PART_LIMIT, err);
+    for (size_t i = 0; i < part->row_count && result == MIG_OK; i++) {
         const struct mig_envelope *envelope =
             check->stage == MIG_STAGE_ENVELOPES ? &part->envelopes[i] : NULL;
-        int result;
 
         if (envelope && !wanted(envelope, check->entry->chain))
             continue;
         result = envelope ? bundle_check_envelope(check, envelope, err)
                           : bundle_check_row(check, &part->rows[i], err);
-        if (result == MIG_OK)
-            result = append_record(codec, envelope ? envelope->row : &part->rows[i], envelope, err);
-        if (result != MIG_OK)
-            return result;
+        if (result == MIG_OK &&
+            (result = append_record(&codec->records, &part->rows[i], envelope, err)) != MIG_OK)
+            mig_error_within(err, "row %" PRId64, part->rows[i].id);
     }
-    return MIG_OK;
+    return result;
 }
 
 /* The skippable frame: other tools that know zstd step over it. */

@@ -8,6 +8,9 @@
 /* A bundle is read faster than rows are signed or loaded: what is read further ahead only gets old.
  */
 #define BUNDLE_AHEAD_MOST ((size_t) 128 << 20)
+/* For what isn't rows under way but grows with the largest row: buffers of files and connections,
+ * the layers around a row that is being worked on. Of little memory half. */
+#define ASIDE_MOST ((size_t) 64 << 20)
 
 int pipeline_open_budget(size_t max_memory, bool bundled, struct mig_budget **ret_budget,
                          struct shares *ret_shares, struct mig_error *err)
@@ -17,9 +20,9 @@ int pipeline_open_budget(size_t max_memory, bool bundled, struct mig_budget **re
     if (bytes < MIG_MAX_MEMORY_LEAST)
         return mig_fail(err, MIG_E_USAGE, "%zu bytes of memory are too few: %zu MiB at least",
                         bytes, MIG_MAX_MEMORY_LEAST >> 20);
-    /* The other half is for files on their way into and out of parts. */
-    if (bundled)
-        bytes = bytes / 2 < BUNDLE_AHEAD_MOST ? bytes / 2 : BUNDLE_AHEAD_MOST;
+    bytes -= bytes / 2 < ASIDE_MOST ? bytes / 2 : ASIDE_MOST;
+    if (bundled && bytes > BUNDLE_AHEAD_MOST)
+        bytes = BUNDLE_AHEAD_MOST;
     *ret_shares = (struct shares){.read_ahead_bytes = bytes / 8, .lane_bytes = bytes / 2};
     return mig_budget_open(bytes, ret_budget, err);
 }

@@ -121,6 +121,34 @@ Test(parts, a_file_made_by_hand_is_read)
     cr_assert_eq(read->row_count, 10);
 }
 
+Test(parts, carry_records_of_every_length)
+{
+    static const size_t sizes[] = {0, 1, 60, 90, 200, 16300, 16384, 3 << 20};
+    mig_cleanup(mig_part_free) struct mig_part *part = NULL, *read = NULL;
+    uint8_t *bytes = calloc(3, 1 << 20);
+    struct mig_bundle_entry entry;
+
+    cr_assert_eq(mig_part_new(MIG_TABLE_INBOX_LOG, 1, &part, NULL), MIG_OK);
+    part->last_id = mig_count_of(sizes);
+    for (size_t i = 0; i < mig_count_of(sizes); i++) {
+        struct mig_row *row;
+
+        cr_assert_eq(mig_part_add_row(part, &row, NULL), MIG_OK);
+        row->id = (int64_t) i + 1;
+        row->values[MIG_IL_INBOX_ID].bytes = (struct mig_bytes){bytes, 0};
+        row->values[MIG_IL_UPDATE].bytes = (struct mig_bytes){bytes, sizes[i]};
+    }
+    cr_assert_eq(bundle_encode_part(&codec, part, MIG_STAGE_ROWS, false, &entry, NULL), MIG_OK);
+    cr_assert_eq(bundle_decode_part(&codec, mig_buffer_bytes(&codec.file), MIG_STAGE_ROWS, &read,
+                                    &entry, NULL),
+                 MIG_OK);
+    cr_assert_eq(read->row_count, mig_count_of(sizes));
+    for (size_t i = 0; i < read->row_count; i++)
+        cr_expect(mig_bytes_equal(read->rows[i].values[MIG_IL_UPDATE].bytes,
+                                  (struct mig_bytes){bytes, sizes[i]}));
+    free(bytes);
+}
+
 Test(parts, the_number_of_records_must_be_the_one_declared)
 {
     mig_cleanup(mig_part_free) struct mig_part *part =
