@@ -115,6 +115,7 @@ void mig_node_close(struct mig_node **node)
     if (!n)
         return;
     node_bulk_abandon(n);
+    node_reading_release(&n->reading);
     mig_pg_close(&n->pg);
     free(n);
 }

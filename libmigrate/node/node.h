@@ -288,6 +288,7 @@ int mig_node_retry(struct mig_node *node, const struct mig_run *run, const struc
 /* One row of the node's envelope tables. What it points to is valid until the next read. */
 struct mig_node_row {
     int64_t sequence_id;
+    bool lacks_meta; /* there is an envelope alone: topic to payer say nothing */
     struct mig_bytes topic;
     int64_t expiry;
     int64_t gateway_time_us;           /* since 1970 */
@@ -297,7 +298,8 @@ struct mig_node_row {
 };
 
 /* Starts reading an originator's rows with ids in [first_id, last_id], in order, in short
- * transactions. A reading left in the middle is given up by the next begin. */
+ * transactions: both tables as of the same moment. A reading left in the middle is given up by the
+ * next begin. */
 int mig_node_read_begin(struct mig_node *node, uint32_t originator, int64_t first_id,
                         int64_t last_id, struct mig_error *err);
 /* *ret_more is false after the last row. */
@@ -335,18 +337,6 @@ int mig_node_brought(struct mig_node *node, enum mig_table table, int64_t id,
 /* How many rows of an originator have ids in [first_id, last_id], and the lowest of these ids. */
 int mig_node_count(struct mig_node *node, uint32_t originator, int64_t first_id, int64_t last_id,
                    uint64_t *ret_rows, int64_t *ret_lowest, struct mig_error *err);
-
-/* Envelopes without a meta row, among some of an originator's in the order of their ids. */
-#define MIG_LONE_BLOBS_MAX 16384
-struct mig_lone_blobs {
-    int64_t ids[MIG_LONE_BLOBS_MAX];
-    size_t count;
-    int64_t last_id; /* looked at so far */
-    bool ended;
-};
-/* Looks at those from first_id on; go on behind last_id until ended. */
-int mig_node_lone_blobs(struct mig_node *node, uint32_t originator, int64_t first_id,
-                        struct mig_lone_blobs *ret_blobs, struct mig_error *err);
 
 /* The envelope that the node would call newest for each of count topics: by gateway_time, whoever
  * the originator is. *ret_newest[i] has originator 0 and id 0 when the topic has none; ties says

@@ -24,12 +24,32 @@ struct node_band {
     int64_t start;
 };
 
+struct node_payer {
+    bool known;
+    int64_t id;
+    char address[MIG_ADDRESS_TEXT_SIZE];
+};
+
+/* Rows read back, a page at a time. */
 struct node_reading {
     uint32_t originator;
-    int64_t next_id, last_id, page_last;
-    bool copying, more_pages, ended;
-    uint64_t copied;
+    int64_t next_id, last_id;
+    bool ended; /* behind the page in hand there is none */
+    bool close; /* the page before was full */
+    /* The page in hand, a transaction of its own: */
+    bool in_page;
+    int64_t page_last;
+    struct mig_arena arena;
+    struct mig_node_row *rows; /* of the meta table */
+    size_t count, next;
+    bool wants_blob, has_blob; /* of the blob table the one that comes next: */
+    int64_t blob_id;
+    struct mig_bytes envelope;
+    uint64_t blobs;
+    struct node_payer payer; /* of the last row */
 };
+/* read.c */
+void node_reading_release(struct node_reading *reading);
 
 struct node_bulk;
 
@@ -186,12 +206,6 @@ int node_run_outcome(struct mig_node *node, const char *run, struct mig_node_sum
 
 /* Where a part's row with this id is, or row_count. */
 size_t node_row_of(const struct mig_part *part, int64_t id);
-
-/* survey.c: where the next limit ids of an originator end that lie in [first_id, last_id] of an
- * envelope table, last_id when there are no more; and whether there may be. */
-int node_page_end(struct mig_node *node, const char *table, uint32_t originator, int64_t first_id,
-                  int64_t last_id, int limit, int64_t *ret_page_last, bool *ret_more,
-                  struct mig_error *err);
 
 /* A number as a parameter of a statement. */
 const char *node_number(int64_t number, char text[NODE_NUMBER_SIZE]);

@@ -65,11 +65,18 @@ static int judge_at(const struct parity_terms *terms, struct parity_job *job, si
                     struct mig_error *err)
 {
     struct parity_slice *slice = &job->slices[node];
-    int result;
+    int result = MIG_OK;
 
     pair->held = parity_slice_take(slice, id);
-    if (!pair->planned && !pair->held)
-        return MIG_OK;
+    if (pair->held && pair->held->lacks_meta) {
+        /* No row: one that belongs there is missing all the same. */
+        pair->held = NULL;
+        result = keep_finding(
+            job, (struct parity_finding){.id = id, .node = node, .notes = &parity_meta_missing},
+            err);
+    }
+    if (result != MIG_OK || (!pair->planned && !pair->held))
+        return result;
     result = parity_judge(terms, job->kind, job->segment.judged, scratch, &job->arena, pair, err);
     if (result != MIG_OK)
         return result;

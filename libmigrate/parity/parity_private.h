@@ -214,7 +214,7 @@ struct parity_finding {
     const struct mig_node_row *held;
     bool sourceless; /* the source has no such row */
     enum parity_outcome outcome;
-    struct parity_note *notes;
+    const struct parity_note *notes;
 };
 
 /* A row that questions are to be asked about. */
@@ -399,6 +399,7 @@ int parity_check_reach(struct parity_check *check, enum mig_kind kind, int64_t s
 int parity_find_reach(struct parity_check *check, size_t node, enum mig_table table,
                       struct mig_reach *ret_reach, struct mig_error *err);
 /* places.c: nothing lies where no part of the source is looked for. */
+extern const struct parity_note parity_meta_missing; /* of an envelope alone */
 int parity_check_places(struct parity_check *check, struct mig_error *err);
 /* clock.c: what other nodes would be told to ask for. */
 int parity_check_clocks(struct parity_check *check, struct mig_error *err);

@@ -2,7 +2,6 @@
  * and processors work at the same time. */
 #include "libmigrate/parity/parity_private.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,18 +57,6 @@ static int keep_row(struct parity_batch *batch, const struct mig_node_row *row,
     return MIG_OK;
 }
 
-/* Merging by id relies on the order: rows that come otherwise would pass for missing and extra. */
-static int check_order(struct mig_node *node, const struct mig_node_row *row, bool *any,
-                       int64_t *last_id, struct mig_error *err)
-{
-    if (*any && row->sequence_id <= *last_id)
-        return mig_fail(err, MIG_E_CORRUPT, "node '%s': row %" PRId64 " came after %" PRId64,
-                        mig_node_name(node), row->sequence_id, *last_id);
-    *any = true;
-    *last_id = row->sequence_id;
-    return MIG_OK;
-}
-
 static int push_batch(struct parity_stream *stream, struct parity_batch **batch,
                       struct mig_error *err)
 {
@@ -84,8 +71,7 @@ static int produce_batches(struct parity_stream *stream, struct mig_error *err)
 {
     mig_cleanup(parity_batch_free) struct parity_batch *batch = NULL;
     struct mig_node_row row;
-    bool more = true, any = false;
-    int64_t last_id = 0;
+    bool more = true;
     int result = MIG_OK;
 
     while (result == MIG_OK && more) {
@@ -93,8 +79,7 @@ static int produce_batches(struct parity_stream *stream, struct mig_error *err)
             return result;
         if ((result = mig_node_read(stream->node, &more, &row, err)) != MIG_OK)
             return result;
-        if (more && ((result = check_order(stream->node, &row, &any, &last_id, err)) != MIG_OK ||
-                     (result = keep_row(batch, &row, err)) != MIG_OK))
+        if (more && (result = keep_row(batch, &row, err)) != MIG_OK)
             return result;
         batch->ended = !more;
         if (!more || batch->count == BATCH_ROWS || batch->arena.used_bytes >= BATCH_BYTES)

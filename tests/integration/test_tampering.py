@@ -4,7 +4,8 @@ import pathlib
 
 import pytest
 from support.parity_world import (INSTALLATION, OTHER_GROUP, OTHER_ORIGINATOR_KEY, add_key_package,
-                                  add_message, add_welcome, named, sums, world)  # noqa: F401
+                                  add_message, add_welcome, message, named, sums,
+                                  world)  # noqa: F401
 from support.servers import psql
 from support.world import BLOB, META, row
 
@@ -318,15 +319,51 @@ def test_lone_blobs_are_found_however_many_rows_there_are(world):
     add_message(world.v3, "a message")
     world.move()
     psql(world.nodes["alpha"], f"""
-        SELECT ensure_gateway_parts_v3(12, 1);
+        SELECT ensure_gateway_parts_v3(12, band * 1000000) FROM unnest('{{0, 3, 4}}'::bigint[]) band;
         SET session_replication_role = replica;
-        INSERT INTO {BLOB} SELECT 12, id, '' FROM generate_series(1, 17000) id;
+        CREATE TEMP TABLE ids AS SELECT generate_series(1, 17000) AS id
+            UNION SELECT generate_series(3000000, 3016383) UNION SELECT 3999999 UNION SELECT 4000000;
+        INSERT INTO {BLOB} SELECT 12, id, '' FROM ids;
         INSERT INTO {META} SELECT now(), 12, id, '', NULL, 0
-        FROM generate_series(1, 17000) id WHERE id NOT IN (1, 16384, 16385, 17000)""")
-    report = world.check("--list", 20000, status=3)
+        FROM ids WHERE id NOT IN (1, 16384, 16385, 17000, 4000000)""")
+    report = world.check("--list", 40000, status=3)
     assert {id for *_, id, what in named(report) if what == "meta_missing"} == {
-        1, 16384, 16385, 17000}
-    assert report["difference_count"] == 17000
+        1, 16384, 16385, 17000, 4000000}
+    assert report["difference_count"] == 17000 + 16384 + 2
+
+
+def test_an_envelope_alone_is_no_row(world):
+    """Neither what is planned under its id nor another node's row is taken for it."""
+    id = add_message(world.v3, "a message")
+    world.move()
+    psql(world.nodes["alpha"], f"""
+        SET session_replication_role = replica; DELETE FROM {META} WHERE {row(10, id)}""")
+    report = world.check(status=3)
+    assert named(report) == {("alpha", "group_messages", id, what)
+                             for what in ("missing", "meta_missing")}
+    assert sums(report, "group_messages")["missing"] == 1
+    psql(world.v3, "DELETE FROM group_messages")
+    assert named(world.check(status=3)) == {
+        ("alpha", "group_messages", id, "meta_missing"),
+        ("beta", "group_messages", id, "extra")}
+
+
+def test_payers_are_told_apart_however_many_rows_there_are(world):
+    """An address is looked up once where the same payer stands in row after row."""
+    rows, payers = 17000, ["0x" + "1" * 40, "0x" + "2" * 40]
+    psql(world.v3, f"""
+        INSERT INTO group_messages (created_at, group_id, data, group_id_data_hash)
+        SELECT now() - interval '1 day', '\\x{"a0" * 16}',
+            '\\x{message("a0" * 16, "a message")}', sha256(n::text::bytea)
+        FROM generate_series(1, {rows}) n""")
+    psql(world.nodes["alpha"], f"""
+        SELECT ensure_gateway_parts_v3(10, 1);
+        INSERT INTO payers (address) VALUES ('{payers[0]}'), ('{payers[1]}');
+        INSERT INTO {META} SELECT now(), 10, id, '', CASE WHEN id % 3 > 0 THEN id % 3 END, 0
+        FROM generate_series(1, {rows}) id""")
+    report = world.check("--node", "alpha", "--list", 10 * rows, status=3)
+    assert {one["id"]: one["found"] for one in report["differences"] if one["what"] == "payer"} == {
+        id: ["nobody", *payers][id % 3] for id in range(1, rows + 1)}
 
 
 def test_a_node_is_read_page_by_page_and_each_page_once(world):
