@@ -339,17 +339,19 @@ int mig_node_count(struct mig_node *node, uint32_t originator, int64_t first_id,
                    uint64_t *ret_rows, int64_t *ret_lowest, struct mig_error *err);
 
 /* The envelope that the node would call newest for each of count topics: by gateway_time, whoever
- * the originator is. *ret_newest[i] has originator 0 and id 0 when the topic has none; ties says
- * how many share its gateway_time. With those of originators from envelopes_from on comes what is
- * in the blob, in arena; nothing where there is no blob. count at most 1000. */
+ * the originator is. With those of originators from envelopes_from on comes what is in the blob.
+ * count at most 1000. The node thinks until its answer is taken, and can be asked nothing else. */
+int mig_node_newest_ask(struct mig_node *node, const struct mig_bytes *topics, size_t count,
+                        uint32_t envelopes_from, struct mig_error *err);
+/* The answer: ret_newest[i] has originator 0 and id 0 when the topic has none; ties says how many
+ * share its gateway_time; the envelope lies in arena, nothing where there is no blob. */
 struct mig_newest {
     uint32_t originator;
     int64_t sequence_id;
     int64_t ties;
     struct mig_bytes envelope;
 };
-int mig_node_newest(struct mig_node *node, const struct mig_bytes *topics, size_t count,
-                    uint32_t envelopes_from, struct mig_arena *arena, struct mig_newest *ret_newest,
-                    struct mig_error *err);
+int mig_node_newest_take(struct mig_node *node, size_t count, struct mig_arena *arena,
+                         struct mig_newest *ret_newest, struct mig_error *err);
 
 #endif

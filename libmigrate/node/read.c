@@ -303,28 +303,33 @@ static int list_topics(const struct mig_bytes *topics, size_t count, struct mig_
     return result;
 }
 
-/* The envelopes by a subquery: as a join, every envelope there is might be read for a few. */
-static int ask_newest(struct mig_node *node, const struct mig_bytes *topics, size_t count,
-                      uint32_t envelopes_from, struct mig_error *err)
+/* The envelopes by a subquery: as a join, every envelope there is might be read for a few. And who
+ * shares the time is counted only where the second newest does. */
+int mig_node_newest_ask(struct mig_node *node, const struct mig_bytes *topics, size_t count,
+                        uint32_t envelopes_from, struct mig_error *err)
 {
     mig_cleanup(mig_buffer_release) struct mig_buffer sql = MIG_BUFFER_INIT(NODE_TEXT_LIMIT);
     int result;
 
     if ((result = mig_buffer_print(
              &sql, err,
-             "COPY (SELECT t.place - 1, n.originator_node_id, n.originator_sequence_id, (SELECT"
-             " count(*) FROM gateway_envelopes_meta e WHERE e.topic = t.topic AND e.gateway_time ="
-             " n.gateway_time), CASE WHEN n.originator_node_id >= %" PRIu32 " THEN (SELECT"
-             " b.originator_envelope FROM gateway_envelopes_blob b WHERE b.originator_node_id ="
-             " n.originator_node_id AND b.originator_sequence_id = n.originator_sequence_id) END"
-             " FROM unnest('{",
+             "COPY (SELECT t.place - 1, n.originator_node_id, n.originator_sequence_id,"
+             " CASE WHEN n.gateway_time = n.next_time THEN (SELECT count(*) FROM"
+             " gateway_envelopes_meta e WHERE e.topic = t.topic AND e.gateway_time ="
+             " n.gateway_time) ELSE 1 END, CASE WHEN n.originator_node_id >= %" PRIu32
+             " THEN (SELECT b.originator_envelope FROM gateway_envelopes_blob b WHERE"
+             " b.originator_node_id = n.originator_node_id AND b.originator_sequence_id ="
+             " n.originator_sequence_id) END FROM unnest('{",
              envelopes_from)) != MIG_OK ||
         (result = list_topics(topics, count, &sql, err)) != MIG_OK ||
         (result = mig_buffer_print(
              &sql, err,
-             "}'::bytea[]) WITH ORDINALITY AS t (topic, place) CROSS JOIN LATERAL (SELECT *"
-             " FROM gateway_envelopes_meta m WHERE m.topic = t.topic ORDER BY m.gateway_time DESC"
-             " LIMIT 1) AS n) TO STDOUT (FORMAT binary)")) != MIG_OK)
+             "}'::bytea[]) WITH ORDINALITY AS t (topic, place) CROSS JOIN LATERAL (SELECT *,"
+             " lead(gateway_time) OVER (ORDER BY gateway_time DESC) AS next_time FROM (SELECT"
+             " originator_node_id, originator_sequence_id, gateway_time FROM"
+             " gateway_envelopes_meta m WHERE m.topic = t.topic ORDER BY m.gateway_time DESC"
+             " LIMIT 2) AS two ORDER BY gateway_time DESC LIMIT 1) AS n)"
+             " TO STDOUT (FORMAT binary)")) != MIG_OK)
         return result;
     return mig_pg_copy_out(node->pg, (const char *) sql.data, err);
 }
@@ -349,14 +354,13 @@ static int take_newest(const struct mig_pg_field *fields, size_t count, struct m
     return result;
 }
 
-int mig_node_newest(struct mig_node *node, const struct mig_bytes *topics, size_t count,
-                    uint32_t envelopes_from, struct mig_arena *arena, struct mig_newest *ret_newest,
-                    struct mig_error *err)
+int mig_node_newest_take(struct mig_node *node, size_t count, struct mig_arena *arena,
+                         struct mig_newest *ret_newest, struct mig_error *err)
 {
     struct mig_pg_field fields[5];
     bool more = true;
     uint64_t sent;
-    int result = ask_newest(node, topics, count, envelopes_from, err);
+    int result = MIG_OK;
 
     memset(ret_newest, 0, count * sizeof *ret_newest);
     while (result == MIG_OK &&

@@ -58,18 +58,29 @@ static int judge_newest(struct parity_check *check, size_t node, const struct mi
     return parity_report_add(check, current->kind, current->sequence_id, node, &note, err);
 }
 
-static int ask(struct parity_check *check, size_t node, struct mig_error *err)
+/* All nodes think about it at the same time. */
+static int ask_all(struct parity_check *check, struct mig_error *err)
 {
     const struct parity_currents *currents = &check->currents;
-    mig_cleanup(mig_arena_release) struct mig_arena arena = MIG_ARENA_INIT;
     struct mig_bytes topics[PARITY_CURRENTS_MAX];
-    struct mig_newest newest[PARITY_CURRENTS_MAX];
-    int result;
+    int result = MIG_OK;
 
     for (size_t i = 0; i < currents->count; i++)
         topics[i] = currents->items[i].topic;
-    result = mig_node_newest(check->nodes[node].asker, topics, currents->count,
-                             FIRST_LIVE_ORIGINATOR, &arena, newest, err);
+    for (size_t node = 0; node < check->node_count && result == MIG_OK; node++)
+        result = mig_node_newest_ask(check->nodes[node].asker, topics, currents->count,
+                                     FIRST_LIVE_ORIGINATOR, err);
+    return result;
+}
+
+static int judge_answer(struct parity_check *check, size_t node, struct mig_error *err)
+{
+    const struct parity_currents *currents = &check->currents;
+    mig_cleanup(mig_arena_release) struct mig_arena arena = MIG_ARENA_INIT;
+    struct mig_newest newest[PARITY_CURRENTS_MAX];
+    int result =
+        mig_node_newest_take(check->nodes[node].asker, currents->count, &arena, newest, err);
+
     for (size_t i = 0; i < currents->count && result == MIG_OK; i++)
         result = judge_newest(check, node, &currents->items[i], &newest[i], err);
     return result;
@@ -77,11 +88,13 @@ static int ask(struct parity_check *check, size_t node, struct mig_error *err)
 
 int parity_flush_newest(struct parity_check *check, struct mig_error *err)
 {
-    int result = MIG_OK;
+    int result;
 
-    for (size_t node = 0; node < check->node_count && check->currents.count > 0 && result == MIG_OK;
-         node++)
-        result = ask(check, node, err);
+    if (check->currents.count == 0)
+        return MIG_OK;
+    result = ask_all(check, err);
+    for (size_t node = 0; node < check->node_count && result == MIG_OK; node++)
+        result = judge_answer(check, node, err);
     check->currents.count = 0;
     mig_arena_reset(&check->currents.arena);
     return result;
