@@ -2,10 +2,9 @@
  * are cut from what they give, the crew does them, and they are collected in the order of ids. */
 #include "libmigrate/parity/parity_private.h"
 
-/* So many jobs a thread may be under way or done, so that nobody waits while answers are asked for;
- * and of so many bytes, however large rows are. */
+/* So many jobs a thread may be under way or done, so that nobody waits while answers are asked for.
+ */
 #define JOBS_PER_THREAD 4
-#define BYTES_IN_HAND ((size_t) 24 << 20)
 
 /* ---- jobs ----------------------------------------------------------------------------------- */
 
@@ -41,7 +40,7 @@ static int make_room(struct parity_check *check, struct mig_error *err)
     int result = mig_stop_check(check->stop, err);
 
     while (check->jobs && result == MIG_OK &&
-           (check->job_count >= most || check->bytes_in_hand >= BYTES_IN_HAND))
+           (check->job_count >= most || check->bytes_in_hand >= check->memory.in_hand_bytes))
         result = collect_first(check, err);
     return result;
 }
@@ -56,7 +55,6 @@ static int begin_job(struct parity_check *check, struct parity_job *job, struct 
 
 /* ---- tables --------------------------------------------------------------------------------- */
 
-/* The kind of a table's rows that nodes hold, or MIG_KIND_COUNT when all go to the chain. */
 /* The nodes go on side by side, so that what one holds can be missed at another. */
 static int check_part(struct parity_check *check, const struct parity_segment *segment,
                       struct parity_part *part, struct mig_error *err)
@@ -82,11 +80,13 @@ static int begin_streams(struct parity_check *check, enum mig_table table,
                          struct mig_error *err)
 {
     const enum mig_kind kind = mig_node_kind(table);
-    int result = parity_stream_source(source, check->source, table, segment, err);
+    int result =
+        parity_stream_source(source, check->source, table, segment, check->memory.ahead_bytes, err);
 
     for (size_t i = 0; i < check->node_count && kind != MIG_KIND_COUNT && result == MIG_OK; i++)
         result = parity_stream_node(&check->nodes[i].stream, check->nodes[i].reader,
-                                    mig_kind_info(kind)->stored_originator, segment, err);
+                                    mig_kind_info(kind)->stored_originator, segment,
+                                    check->memory.ahead_bytes, err);
     return result;
 }
 

@@ -5,6 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define AHEAD_BYTES ((size_t) 6 << 20)
+#define IN_HAND_BYTES ((size_t) 24 << 20)
+
+struct parity_memory parity_share_memory(size_t max_memory, size_t nodes)
+{
+    const size_t quarter = max_memory > 0 ? max_memory / 4 : SIZE_MAX;
+    const size_t ahead = quarter / (nodes + 1);
+
+    return (struct parity_memory){
+        .ahead_bytes = ahead < AHEAD_BYTES ? ahead : AHEAD_BYTES,
+        .in_hand_bytes = quarter < IN_HAND_BYTES ? quarter : IN_HAND_BYTES,
+    };
+}
+
 void parity_check_end(struct parity_check *check)
 {
     parity_crew_close(&check->crew);
@@ -160,5 +174,6 @@ int parity_check_begin(struct parity_check *check, const struct mig_manifest *ma
 {
     int result = open_ends(check, manifest, options, err);
 
+    check->memory = parity_share_memory(options->max_memory, check->node_count);
     return result == MIG_OK ? make_ready(check, options->threads, err) : result;
 }

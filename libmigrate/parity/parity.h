@@ -45,7 +45,9 @@ struct mig_parity_options {
     size_t node_count;        /* 0: all */
     bool has_as_of;           /* else: the as_of of the last run that the nodes know, else now */
     int64_t as_of_ns;
-    unsigned threads; /* 0: one per core */
+    unsigned threads;  /* 0: one per core */
+    size_t max_memory; /* bytes of rows read ahead and in hand; 0: no more than helps, which is some
+                          24 MiB and 10 for each node. A single row may be larger */
     struct mig_parity_sampling sampling;
     const struct mig_address *payer;      /* whose signatures are expected: */
     const struct mig_address *originator; /* NULL: the manifest's keys' */

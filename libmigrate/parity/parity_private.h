@@ -178,13 +178,14 @@ struct parity_stream {
     struct mig_error failure;
 };
 
-/* Starts reading: parts of a table, or batches of an originator's rows. The source or node is the
- * stream's until it ends. Errors: MIG_E_NOMEM, MIG_E_TEMPORARY. */
+/* Starts reading: parts of a table, or batches of an originator's rows, so many bytes ahead. The
+ * source or node is the stream's until it ends. Errors: MIG_E_NOMEM, MIG_E_TEMPORARY. */
 int parity_stream_source(struct parity_stream *stream, struct mig_source *source,
                          enum mig_table table, const struct parity_segment *segment,
-                         struct mig_error *err);
+                         size_t ahead_bytes, struct mig_error *err);
 int parity_stream_node(struct parity_stream *stream, struct mig_node *node, uint32_t originator,
-                       const struct parity_segment *segment, struct mig_error *err);
+                       const struct parity_segment *segment, size_t ahead_bytes,
+                       struct mig_error *err);
 /* The next part or batch, or NULL at the end; the caller's. Errors: those of the reading. */
 int parity_stream_next(struct parity_stream *stream, void **ret_item, struct mig_error *err);
 /* Stops the thread and frees what was read ahead. A stream that is all zero is fine. */
@@ -330,6 +331,11 @@ struct parity_currents {
     size_t count;
 };
 
+/* How many bytes of rows may be read ahead of each end, and be in hand. */
+struct parity_memory {
+    size_t ahead_bytes, in_hand_bytes;
+};
+
 /* The check under way. */
 struct parity_check {
     struct parity_terms terms;
@@ -342,6 +348,7 @@ struct parity_check {
     struct parity_crew *crew;
     struct parity_job *jobs, **last_job; /* under way, in the order of ids */
     size_t job_count, bytes_in_hand;     /* bytes of parts and batches that jobs are cut from */
+    struct parity_memory memory;
     struct parity_sourceless sourceless; /* of the ids in hand */
     struct parity_currents currents;
     struct mig_parity_report report;
@@ -363,7 +370,11 @@ void parity_batch_leave(struct parity_check *check, struct parity_batch **batch)
 /* collect.c: puts into the report what a job has found, and asks what it leaves open. */
 int parity_collect(struct parity_check *check, struct parity_job *job, struct mig_error *err);
 
-/* ends.c: connects, pins the terms and makes ready; ends it, wherever it stands. check has its
+/* ends.c: shares out what may be held, or what helps where that is less. The rest is for what is
+ * read and done just now. */
+struct parity_memory parity_share_memory(size_t max_memory, size_t nodes);
+
+/* Connects, pins the terms and makes ready; ends it, wherever it stands. check has its
  * hooks, stop and list_limit, all else zero, and must not move in memory. */
 int parity_check_begin(struct parity_check *check, const struct mig_manifest *manifest,
                        const struct mig_parity_options *options, struct mig_error *err);

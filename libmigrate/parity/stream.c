@@ -7,7 +7,6 @@
 
 /* Small parts and batches: what is read ahead and in hand is bounded by their bytes, and none of
  * them is worth waiting for. */
-#define AHEAD_BYTES ((size_t) 6 << 20)
 #define BATCH_ROWS 1024
 #define BATCH_BYTES ((size_t) 1 << 20)
 #define PART_LIMITS ((struct mig_part_limits){BATCH_ROWS, BATCH_BYTES})
@@ -136,9 +135,10 @@ static void *serve(void *context)
     return NULL;
 }
 
-static int start(struct parity_stream *stream, void (*discard)(void *item), struct mig_error *err)
+static int start(struct parity_stream *stream, size_t ahead_bytes, void (*discard)(void *item),
+                 struct mig_error *err)
 {
-    int failure, result = mig_queue_open(AHEAD_BYTES, discard, &stream->queue, err);
+    int failure, result = mig_queue_open(ahead_bytes, discard, &stream->queue, err);
 
     if (result != MIG_OK)
         return result;
@@ -151,22 +151,23 @@ static int start(struct parity_stream *stream, void (*discard)(void *item), stru
 
 int parity_stream_source(struct parity_stream *stream, struct mig_source *source,
                          enum mig_table table, const struct parity_segment *segment,
-                         struct mig_error *err)
+                         size_t ahead_bytes, struct mig_error *err)
 {
     int result = mig_source_read_begin(source, table, segment->first_id, segment->last_id,
                                        segment->settled, err);
 
     *stream = (struct parity_stream){.produce = produce_parts, .source = source};
-    return result == MIG_OK ? start(stream, discard_part, err) : result;
+    return result == MIG_OK ? start(stream, ahead_bytes, discard_part, err) : result;
 }
 
 int parity_stream_node(struct parity_stream *stream, struct mig_node *node, uint32_t originator,
-                       const struct parity_segment *segment, struct mig_error *err)
+                       const struct parity_segment *segment, size_t ahead_bytes,
+                       struct mig_error *err)
 {
     int result = mig_node_read_begin(node, originator, segment->first_id, segment->last_id, err);
 
     *stream = (struct parity_stream){.produce = produce_batches, .node = node};
-    return result == MIG_OK ? start(stream, discard_batch, err) : result;
+    return result == MIG_OK ? start(stream, ahead_bytes, discard_batch, err) : result;
 }
 
 static void join(struct parity_stream *stream)

@@ -77,6 +77,7 @@ int cmd_check(struct tool *tool, int argc, char **argv, struct mig_error *err)
         .has_as_of = tool->has_as_of,
         .as_of_ns = tool->as_of_ns,
         .threads = tool->resources.threads,
+        .max_memory = tool->resources.max_memory,
         .payer = check_words.payer ? &payer : NULL,
         .originator = check_words.originator ? &originator : NULL,
         .list_limit = check_words.list,
