@@ -222,15 +222,18 @@ int mig_pg_open(const char *dsn, const struct mig_pg_options *options, struct mi
     describe_place(pg);
     PQsetnonblocking(pg->connection, 1);
     PQsetNoticeReceiver(pg->connection, ignore_notice, NULL);
-    result = mig_pg_exec(pg,
-                         "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET bytea_output = 'hex';"
-                         "SET standard_conforming_strings = on; SET search_path = public;"
-                         /* A policy that hides rows is to be an error, never a smaller table. */
-                         "SET row_security = off;"
-                         /* What is asked over hundreds of partitions looks dear and is not:
-                          * compiling it would take far longer than doing it. */
-                         "SET jit = off",
-                         err);
+    result =
+        mig_pg_exec(pg,
+                    "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET bytea_output = 'hex';"
+                    "SET standard_conforming_strings = on; SET search_path = public;"
+                    /* A policy that hides rows is to be an error, never a smaller table. */
+                    "SET row_security = off;"
+                    /* What is asked over hundreds of partitions looks dear and is not:
+                     * compiling it would take far longer than doing it. */
+                    "SET jit = off;"
+                    /* One process a session, as a guest; rows in order cost more by several. */
+                    "SET max_parallel_workers_per_gather = 0",
+                    err);
     if (result == MIG_OK)
         result = set_limits(pg, err);
     if (result == MIG_OK && options->read_only)
