@@ -32,6 +32,12 @@ static void discard(void *item)
     free(file);
 }
 
+static void free_file(struct file **file)
+{
+    if (*file)
+        discard(*file);
+}
+
 static bool is_part(const struct file *file)
 {
     return file->failure.code == MIG_OK && bundle_file_of(file->name) == BUNDLE_FILE_PART;
@@ -86,7 +92,7 @@ static int work(void *context, unsigned worker, void *item, struct mig_error *er
 static int give(void *context, void **item, struct mig_error *err)
 {
     const struct bundle_pass *pass = ((struct job *) context)->pass;
-    struct file *file = *item;
+    mig_cleanup(free_file) struct file *file = mig_take(*item);
 
     if (file->failure.code == MIG_OK)
         return bundle_file_of(file->name) == BUNDLE_FILE_PART

@@ -298,8 +298,9 @@ int mig_payer_envelope_parse(struct mig_bytes envelope, struct mig_arena *arena,
 int mig_client_envelope_parse(struct mig_bytes envelope, struct mig_arena *arena,
                               struct mig_layers *ret_layers, struct mig_error *err);
 
-/* The payloads taken apart; they point into the payload, texts into arena. A message without a version that we
- * know is none of these. Errors: MIG_E_CORRUPT (any bytes may be given), MIG_E_NOMEM. */
+/* The payloads taken apart; they point into the payload, texts into arena. A message without a
+ * version that we know is none of these. Errors: MIG_E_CORRUPT (any bytes may be given),
+ * MIG_E_NOMEM. */
 struct mig_group_message {
     struct mig_bytes data, sender_hmac;
     bool should_push;
