@@ -158,7 +158,9 @@ const struct mig_bundle_facts *mig_bundle_facts(const struct mig_bundle_reader *
 
 /* The next part, decoded, or NULL at the end (then everything was as the index says). The caller
  * owns it. A nodes part has its tally; the chain part of the same range follows it by itself, with
- * *ret_entry->chain set. ret_entry may be NULL; what it gives is valid until the next call. */
+ * *ret_entry->chain set. Envelopes are as mig_transform_part() leaves them: of those for nodes the
+ * layers in between are not kept. ret_entry may be NULL; what it gives is valid until the next
+ * call. */
 int mig_bundle_next(struct mig_bundle_reader *reader, struct mig_part **ret_part,
                     const struct mig_bundle_entry **ret_entry, struct mig_error *err);
 

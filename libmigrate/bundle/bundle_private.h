@@ -143,7 +143,7 @@ int bundle_parse_index(struct mig_bytes text, struct bundle_index *ret_index,
 struct bundle_codec {
     ZSTD_CCtx *compressor;
     struct mig_buffer records, file;
-    struct mig_arena scratch;
+    struct mig_arena scratch; /* for one record */
 };
 #define BUNDLE_CODEC_INIT                                                                          \
     ((struct bundle_codec){.records = MIG_BUFFER_INIT(BUNDLE_PART_LIMIT),                          \
@@ -171,8 +171,8 @@ int bundle_decode_part(struct bundle_codec *codec, struct mig_bytes file, enum m
                        struct mig_part **ret_part, struct mig_bundle_entry *ret_entry,
                        struct mig_error *err);
 
-/* The records by themselves, into a new part, in whose arena they lie and stay; they must be what
- * the entry says. Errors: the same. */
+/* The records by themselves, into a new part; they must be what the entry says. Errors: the same.
+ */
 int bundle_decode_records(struct bundle_codec *codec, struct mig_bytes records,
                           enum mig_stage stage, const struct mig_bundle_entry *entry,
                           struct mig_part *part, struct mig_error *err);

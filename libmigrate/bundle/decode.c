@@ -67,23 +67,22 @@ static int check_frame(struct mig_bytes frame, const struct mig_bundle_entry *en
     return MIG_OK;
 }
 
-/* Rows and envelopes point into their records, which live as long as the part. */
-static int decompress(struct mig_bytes frame, size_t size, struct mig_arena *arena,
+static int decompress(struct bundle_codec *codec, struct mig_bytes frame, size_t size,
                       struct mig_bytes *ret_records, struct mig_error *err)
 {
-    void *memory = NULL;
     size_t done;
-    int result = mig_arena_alloc(arena, size, &memory, err);
+    int result;
 
-    if (result != MIG_OK)
+    codec->records.size = 0;
+    if ((result = mig_buffer_reserve(&codec->records, size, err)) != MIG_OK)
         return result;
-    done = ZSTD_decompress(memory, size, frame.data, frame.size);
+    done = ZSTD_decompress(codec->records.data, size, frame.data, frame.size);
     if (ZSTD_isError(done))
         return mig_fail(err, MIG_E_CORRUPT, "its zstd frame is damaged: %s",
                         ZSTD_getErrorName(done));
     if (done != size)
         return mig_fail(err, MIG_E_CORRUPT, "%zu bytes where %zu were declared", done, size);
-    *ret_records = (struct mig_bytes){memory, size};
+    *ret_records = (struct mig_bytes){codec->records.data, size};
     return MIG_OK;
 }
 
@@ -111,24 +110,51 @@ static int take_record(struct mig_bytes *records, struct mig_bytes *ret_record,
     return MIG_OK;
 }
 
+static int keep(struct mig_arena *arena, struct mig_bytes *bytes, struct mig_error *err)
+{
+    return bytes->size > 0 ? mig_arena_copy(arena, *bytes, bytes, err) : MIG_OK;
+}
+
+/* The layers in between were looked at, and are not kept: they stand in the outermost. */
+static int keep_envelope(struct mig_part *part, struct mig_row *row, struct mig_envelope *envelope,
+                         struct mig_error *err)
+{
+    const struct mig_table_info *info;
+    int result;
+
+    *row = *envelope->row;
+    envelope->row = row;
+    envelope->payer_envelope = (struct mig_bytes){0};
+    if (envelope->route != MIG_ROUTE_CHAIN)
+        envelope->client_envelope = (struct mig_bytes){0};
+    if ((result = keep(&part->arena, &envelope->topic, err)) != MIG_OK ||
+        (result = keep(&part->arena, &envelope->client_envelope, err)) != MIG_OK ||
+        (result = keep(&part->arena, &envelope->originator_envelope, err)) != MIG_OK)
+        return result;
+    info = mig_table_info(row->table);
+    for (size_t i = 0; i < info->column_count && result == MIG_OK; i++)
+        if (info->columns[i].type == MIG_COLUMN_BYTES)
+            result = keep(&part->arena, &row->values[i].bytes, err);
+    return result;
+}
+
 static int decode_record(struct mig_arena *scratch, struct mig_bytes record, struct mig_part *part,
                          struct bundle_check *check, struct mig_error *err)
 {
     struct mig_row *row = &part->rows[part->row_count];
     struct mig_envelope *envelope = part->envelopes ? &part->envelopes[part->row_count] : NULL;
-    int result = envelope ? mig_envelope_decode(record, scratch, envelope, err)
-                          : mig_row_decode(record, scratch, row, err);
+    int result;
 
-    if (result == MIG_OK && envelope) {
-        *row = *envelope->row;
-        envelope->row = row;
-    }
+    mig_arena_reset(scratch);
+    result = envelope ? mig_envelope_decode(record, scratch, envelope, err)
+                      : mig_row_decode(record, &part->arena, row, err);
+    if (result == MIG_OK && envelope)
+        result = keep_envelope(part, row, envelope, err);
     if (result == MIG_OK)
         result = envelope ? bundle_check_envelope(check, envelope, err)
                           : bundle_check_row(check, row, err);
     if (result == MIG_OK)
         part->row_count++;
-    mig_arena_reset(scratch);
     return result;
 }
 
@@ -186,7 +212,7 @@ static int decode_frame(struct bundle_codec *codec, struct mig_bytes frame, enum
                         struct mig_error *err)
 {
     struct mig_bytes records = {0};
-    int result = decompress(frame, (size_t) entry->bytes, &part->arena, &records, err);
+    int result = decompress(codec, frame, (size_t) entry->bytes, &records, err);
 
     return result == MIG_OK ? bundle_decode_records(codec, records, stage, entry, part, err)
                             : result;

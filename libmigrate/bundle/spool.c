@@ -112,21 +112,22 @@ int mig_spool_take(struct mig_spool *spool, enum mig_table table, int64_t first_
                    struct mig_part **ret_part, struct mig_error *err)
 {
     const struct extent *extent = find(spool, table, first_id, last_id);
+    struct mig_buffer *records = &spool->codec.records;
     mig_cleanup(mig_part_free) struct mig_part *part = NULL;
-    void *records;
     int result;
 
     if (!extent) {
         *ret_part = NULL;
         return MIG_OK;
     }
-    if ((result = mig_part_new(table, first_id, &part, err)) != MIG_OK ||
-        (result = mig_arena_alloc(&part->arena, extent->bytes, &records, err)) != MIG_OK ||
-        (result = mig_fd_read_at(spool->fd, spool->name, extent->offset, records, extent->bytes,
-                                 err)) != MIG_OK)
+    records->size = 0;
+    if ((result = mig_buffer_reserve(records, extent->bytes, err)) != MIG_OK ||
+        (result = mig_fd_read_at(spool->fd, spool->name, extent->offset, records->data,
+                                 extent->bytes, err)) != MIG_OK ||
+        (result = mig_part_new(table, first_id, &part, err)) != MIG_OK)
         return result;
-    result = bundle_decode_records(&spool->codec, (struct mig_bytes){records, extent->bytes},
-                                   MIG_STAGE_ENVELOPES,
+    records->size = extent->bytes;
+    result = bundle_decode_records(&spool->codec, mig_buffer_bytes(records), MIG_STAGE_ENVELOPES,
                                    &(struct mig_bundle_entry){.table = table,
                                                               .chain = true,
                                                               .settled = extent->settled,

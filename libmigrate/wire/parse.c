@@ -8,8 +8,8 @@ static int parse_client(struct mig_bytes bytes, struct mig_arena *arena, struct 
 {
     const Xmtp__Xmtpv4__Envelopes__ClientEnvelope *client;
     ProtobufCMessage *message;
-    int result = wire_read(&xmtp__xmtpv4__envelopes__client_envelope__descriptor, bytes,
-                           "a client envelope", arena, &message, err);
+    int result = wire_unpack(&xmtp__xmtpv4__envelopes__client_envelope__descriptor, bytes,
+                             "a client envelope", arena, &message, err);
 
     if (result != MIG_OK)
         return result;
@@ -28,8 +28,8 @@ static int parse_payer(struct mig_bytes bytes, struct mig_arena *arena, struct m
 {
     const Xmtp__Xmtpv4__Envelopes__PayerEnvelope *payer;
     ProtobufCMessage *message;
-    int result = wire_read(&xmtp__xmtpv4__envelopes__payer_envelope__descriptor, bytes,
-                           "a payer envelope", arena, &message, err);
+    int result = wire_unpack(&xmtp__xmtpv4__envelopes__payer_envelope__descriptor, bytes,
+                             "a payer envelope", arena, &message, err);
 
     if (result != MIG_OK)
         return result;
@@ -51,8 +51,8 @@ static int parse_unsigned(struct mig_bytes bytes, struct mig_arena *arena,
 {
     const Xmtp__Xmtpv4__Envelopes__UnsignedOriginatorEnvelope *envelope;
     ProtobufCMessage *message;
-    int result = wire_read(&xmtp__xmtpv4__envelopes__unsigned_originator_envelope__descriptor,
-                           bytes, "an unsigned originator envelope", arena, &message, err);
+    int result = wire_unpack(&xmtp__xmtpv4__envelopes__unsigned_originator_envelope__descriptor,
+                             bytes, "an unsigned originator envelope", arena, &message, err);
 
     if (result != MIG_OK)
         return result;
@@ -76,8 +76,8 @@ static int parse_originator(struct mig_bytes bytes, struct mig_arena *arena,
 {
     const Xmtp__Xmtpv4__Envelopes__OriginatorEnvelope *envelope;
     ProtobufCMessage *message;
-    int result = wire_read(&xmtp__xmtpv4__envelopes__originator_envelope__descriptor, bytes,
-                           "an originator envelope", arena, &message, err);
+    int result = wire_unpack(&xmtp__xmtpv4__envelopes__originator_envelope__descriptor, bytes,
+                             "an originator envelope", arena, &message, err);
 
     if (result != MIG_OK)
         return result;

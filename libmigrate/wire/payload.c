@@ -10,8 +10,8 @@ int mig_group_message_parse(struct mig_bytes payload, struct mig_arena *arena,
 {
     const Xmtp__Mls__Api__V1__GroupMessageInput *input;
     ProtobufCMessage *message;
-    int result = wire_read(&xmtp__mls__api__v1__group_message_input__descriptor, payload,
-                           "a group message", arena, &message, err);
+    int result = wire_unpack(&xmtp__mls__api__v1__group_message_input__descriptor, payload,
+                             "a group message", arena, &message, err);
 
     if (result != MIG_OK)
         return result;
@@ -54,8 +54,8 @@ int mig_welcome_parse(struct mig_bytes payload, struct mig_arena *arena,
 {
     const Xmtp__Mls__Api__V1__WelcomeMessageInput *input;
     ProtobufCMessage *message;
-    int result = wire_read(&xmtp__mls__api__v1__welcome_message_input__descriptor, payload,
-                           "a welcome", arena, &message, err);
+    int result = wire_unpack(&xmtp__mls__api__v1__welcome_message_input__descriptor, payload,
+                             "a welcome", arena, &message, err);
 
     if (result != MIG_OK)
         return result;
@@ -75,8 +75,8 @@ int mig_key_package_parse(struct mig_bytes payload, struct mig_arena *arena,
 {
     const Xmtp__Mls__Api__V1__UploadKeyPackageRequest *request;
     ProtobufCMessage *message;
-    int result = wire_read(&xmtp__mls__api__v1__upload_key_package_request__descriptor, payload,
-                           "a key package", arena, &message, err);
+    int result = wire_unpack(&xmtp__mls__api__v1__upload_key_package_request__descriptor, payload,
+                             "a key package", arena, &message, err);
 
     if (result != MIG_OK)
         return result;
@@ -97,8 +97,8 @@ int mig_identity_update_parse(struct mig_bytes payload, struct mig_arena *arena,
 
     if (!mig_identity_update_valid(payload))
         return mig_fail(err, MIG_E_CORRUPT, "%zu bytes are not an identity update", payload.size);
-    result = wire_read(&xmtp__identity__associations__identity_update__descriptor, payload,
-                       "an identity update", arena, &message, err);
+    result = wire_unpack(&xmtp__identity__associations__identity_update__descriptor, payload,
+                         "an identity update", arena, &message, err);
     if (result != MIG_OK)
         return result;
     update = (const void *) message;

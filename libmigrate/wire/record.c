@@ -160,8 +160,8 @@ int mig_envelope_decode(struct mig_bytes record, struct mig_arena *arena,
 
     if (result != MIG_OK)
         return result;
-    result = wire_read(&xmtp_migrate__envelope_record__descriptor, record, "a record", arena,
-                       &message, err);
+    result = wire_unpack(&xmtp_migrate__envelope_record__descriptor, record, "a record", arena,
+                         &message, err);
     if (result != MIG_OK)
         return result;
     return read_message((const void *) message, arena, row, ret_envelope, err);

@@ -148,7 +148,7 @@ int mig_row_decode(struct mig_bytes record, struct mig_arena *arena, struct mig_
 {
     ProtobufCMessage *message;
     int result =
-        wire_read(&xmtp_migrate__source_row__descriptor, record, "a row", arena, &message, err);
+        wire_unpack(&xmtp_migrate__source_row__descriptor, record, "a row", arena, &message, err);
 
     if (result != MIG_OK)
         return result;

@@ -142,8 +142,7 @@ int mig_row_print_json(const struct mig_row *row, struct mig_buffer *text, struc
  * Errors: MIG_E_NOMEM. */
 int mig_row_encode(const struct mig_row *row, struct mig_buffer *record, struct mig_error *err);
 
-/* Reads such a record. The row's bytes are those of the record: nothing is copied. What is needed
- * meanwhile is taken from arena, which may be forgotten afterwards.
+/* Reads such a record; the row's bytes are copied to arena.
  * Errors: MIG_E_CORRUPT (hostile input is fine), MIG_E_NOMEM. */
 int mig_row_decode(struct mig_bytes record, struct mig_arena *arena, struct mig_row *ret_row,
                    struct mig_error *err);
@@ -223,8 +222,8 @@ struct mig_envelope {
 int mig_envelope_encode(const struct mig_envelope *envelope, struct mig_buffer *record,
                         struct mig_error *err);
 
-/* Reads such a record. Bytes are those of the record, as above; the row itself lies in arena. The
- * inner envelopes are taken from the outer one, and what the record says twice must agree.
+/* Reads such a record; what it points to lies in arena, the row too. The inner envelopes are taken
+ * from the outer one, and what the record says twice must agree.
  * Errors: MIG_E_CORRUPT, MIG_E_NOMEM. */
 int mig_envelope_decode(struct mig_bytes record, struct mig_arena *arena,
                         struct mig_envelope *ret_envelope, struct mig_error *err);
@@ -275,7 +274,7 @@ int mig_originator_envelope_build(struct mig_bytes unsigned_envelope, struct mig
                                   struct mig_error *err);
 
 /*
- * All layers of an originator envelope, taken apart: each points into the bytes given.
+ * All layers of an originator envelope, taken apart. What it points to lies in the arena given.
  */
 struct mig_layers {
     struct mig_bytes unsigned_envelope;
@@ -288,8 +287,7 @@ struct mig_layers {
     struct mig_bytes payload;
 };
 
-/* Takes an envelope apart, starting at the layer named. Layers above it are left zero. What is
- * needed meanwhile is taken from arena.
+/* Takes an envelope apart, starting at the layer named. Layers above it are left zero.
  * Errors: MIG_E_CORRUPT naming the layer (any bytes may be given), MIG_E_NOMEM. */
 int mig_originator_envelope_parse(struct mig_bytes envelope, struct mig_arena *arena,
                                   struct mig_layers *ret_layers, struct mig_error *err);
@@ -298,9 +296,8 @@ int mig_payer_envelope_parse(struct mig_bytes envelope, struct mig_arena *arena,
 int mig_client_envelope_parse(struct mig_bytes envelope, struct mig_arena *arena,
                               struct mig_layers *ret_layers, struct mig_error *err);
 
-/* The payloads taken apart; they point into the payload, texts into arena. A message without a
- * version that we know is none of these. Errors: MIG_E_CORRUPT (any bytes may be given),
- * MIG_E_NOMEM. */
+/* The payloads taken apart; what they point to lies in arena. A message without a version that we
+ * know is none of these. Errors: MIG_E_CORRUPT (any bytes may be given), MIG_E_NOMEM. */
 struct mig_group_message {
     struct mig_bytes data, sender_hmac;
     bool should_push;

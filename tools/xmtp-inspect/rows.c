@@ -48,6 +48,21 @@ static int add_row(struct mig_buffer *line, const struct mig_row *row, struct mi
     return mig_row_print_json(row, line, err);
 }
 
+/* A bundle's reader keeps the outermost layer alone. */
+static int add_layers(struct mig_buffer *line, struct mig_bytes originator_envelope,
+                      struct mig_error *err)
+{
+    mig_cleanup(mig_arena_release) struct mig_arena arena = MIG_ARENA_INIT;
+    struct mig_layers layers;
+    int code = mig_originator_envelope_parse(originator_envelope, &arena, &layers, err);
+
+    if (code ||
+        (code = add_hex(line, "client_envelope", layers.payer_layer.client_envelope, err)) ||
+        (code = add_hex(line, "payer_envelope", layers.unsigned_layer.payer_envelope, err)))
+        return code;
+    return add_hex(line, "originator_envelope", originator_envelope, err);
+}
+
 static int add_sent(struct mig_buffer *line, const struct mig_envelope *envelope,
                     struct mig_error *err)
 {
@@ -56,13 +71,11 @@ static int add_sent(struct mig_buffer *line, const struct mig_envelope *envelope
     if ((code = mig_buffer_print(line, err, ",\"originator\":%" PRIu32 ",\"sequence_id\":%" PRId64,
                                  mig_kind_info(envelope->kind)->stored_originator,
                                  envelope->sequence_id)) ||
-        (code = add_hex(line, "topic", envelope->topic, err)) ||
-        (code = add_hex(line, "client_envelope", envelope->client_envelope, err)))
+        (code = add_hex(line, "topic", envelope->topic, err)))
         return code;
     if (envelope->route != MIG_ROUTE_NODE)
-        return MIG_OK;
-    if ((code = add_hex(line, "payer_envelope", envelope->payer_envelope, err)) ||
-        (code = add_hex(line, "originator_envelope", envelope->originator_envelope, err)))
+        return add_hex(line, "client_envelope", envelope->client_envelope, err);
+    if ((code = add_layers(line, envelope->originator_envelope, err)))
         return code;
     return mig_buffer_print(line, err,
                             ",\"originator_ns\":%" PRId64 ",\"base_fee_picodollars\":%" PRIu64

@@ -241,10 +241,11 @@ static void assert_same_envelope(const struct mig_envelope *envelope,
     if (expected->route == MIG_ROUTE_REJECTED)
         return;
     cr_assert(mig_bytes_equal(envelope->topic, expected->topic));
-    cr_assert(mig_bytes_equal(envelope->client_envelope, expected->client_envelope));
-    if (expected->route == MIG_ROUTE_CHAIN)
+    if (expected->route == MIG_ROUTE_CHAIN) {
+        cr_assert(mig_bytes_equal(envelope->client_envelope, expected->client_envelope));
         return;
-    cr_assert(mig_bytes_equal(envelope->payer_envelope, expected->payer_envelope));
+    }
+    cr_assert_eq(envelope->client_envelope.size + envelope->payer_envelope.size, 0);
     cr_assert(mig_bytes_equal(envelope->originator_envelope, expected->originator_envelope));
     cr_assert_eq(envelope->gateway_time_us, expected->gateway_time_us);
 }
