@@ -13,6 +13,9 @@
 #define PAUSE_MS 25 /* after the first attempt; longer after each, up to: */
 #define PAUSE_MS_MAX 1000
 #define WAIT_STEP_MS 50
+#define TIME_MS 150
+#define TIME_MS_MAX 2000
+#define PATIENCE 10 /* attempts until a slow server gets twice the time */
 #define NS_PER_MS INT64_C(1000000)
 
 int64_t node_band_start(int64_t id)
@@ -35,18 +38,6 @@ void node_forget_bands(struct mig_node *node)
     node->band_count = 0;
 }
 
-/* The node's pruner must be able to drop what we make: it has to belong to the tables' owner. */
-int node_become_owner(struct mig_node *node, struct mig_error *err)
-{
-    return mig_pg_exec(node->pg,
-                       "DO $$ DECLARE owner text; BEGIN"
-                       " SELECT pg_get_userbyid(relowner) INTO owner FROM pg_class"
-                       " WHERE oid = 'public.gateway_envelopes_meta'::regclass;"
-                       " IF owner <> current_user THEN EXECUTE format('SET LOCAL ROLE %I', owner);"
-                       " END IF; END $$",
-                       err);
-}
-
 /* Sleeps, looking at the wish to stop. Not all of a time that others may sleep as well. */
 int node_pause_after(const struct mig_node *node, unsigned attempt, struct mig_error *err)
 {
@@ -65,41 +56,51 @@ int node_pause_after(const struct mig_node *node, unsigned attempt, struct mig_e
     return mig_stop_check(node->stop, err);
 }
 
-static int make_once(struct mig_node *node, uint32_t originator, int64_t start,
-                     struct mig_error *err)
+/* In one breath: from the first lock to the commit nobody waits for our side of the connection. */
+static int change_once(struct mig_node *node, const char *sql, int64_t time_ms,
+                       struct mig_error *err)
 {
-    char sql[NODE_SQL_SIZE], limit[64];
-    int result;
+    mig_cleanup(mig_buffer_release) struct mig_buffer text = MIG_BUFFER_INIT(NODE_TEXT_LIMIT);
+    int result = mig_buffer_print(&text, err,
+                                  "BEGIN; " NODE_BECOME_OWNER "; " NODE_LOCK_BANDS "; %s; COMMIT%c",
+                                  NODE_LOCK_MS, time_ms, sql, '\0');
 
-    snprintf(limit, sizeof limit, "SET LOCAL lock_timeout = %d", NODE_LOCK_MS);
-    snprintf(sql, sizeof sql,
-             "SELECT ensure_gateway_parts_v3(%" PRIu32 ", %" PRId64 ", %" PRId64 ")", originator,
-             start, MIG_BAND_WIDTH);
-    if ((result = mig_pg_begin(node->pg, err)) == MIG_OK &&
-        (result = node_become_owner(node, err)) == MIG_OK &&
-        (result = mig_pg_exec(node->pg, limit, err)) == MIG_OK &&
-        (result = mig_pg_exec(node->pg, "SELECT pg_advisory_xact_lock(5)", err)) == MIG_OK &&
-        (result = mig_pg_exec(node->pg, sql, err)) == MIG_OK)
-        result = mig_pg_commit(node->pg, err);
-    if (result != MIG_OK)
+    if (result == MIG_OK &&
+        (result = mig_pg_exec(node->pg, (const char *) text.data, err)) != MIG_OK)
         mig_pg_rollback(node->pg);
     return result;
 }
 
-/* Whoever waits for the exclusive lock keeps all of the node's writers waiting behind it: it is
- * asked for again and again, never waited for long. */
-static int make_band(struct mig_node *node, uint32_t originator, int64_t start,
-                     struct mig_error *err)
+int64_t node_time_for(unsigned attempt)
 {
-    const int64_t until = mig_time_monotonic_ns() + PATIENCE_S * MIG_NS_PER_SECOND;
-    int result = make_once(node, originator, start, err);
+    const unsigned doublings = attempt / PATIENCE < 4 ? attempt / PATIENCE : 4;
+
+    return TIME_MS << doublings < TIME_MS_MAX ? TIME_MS << doublings : TIME_MS_MAX;
+}
+
+int node_change_bands(struct mig_node *node, const char *sql, int patience_s, struct mig_error *err)
+{
+    const int64_t until = mig_time_monotonic_ns() + patience_s * MIG_NS_PER_SECOND;
+    int result = change_once(node, sql, node_time_for(0), err);
 
     for (unsigned i = 0;
          result == MIG_E_TEMPORARY && mig_pg_alive(node->pg) && mig_time_monotonic_ns() < until;
          i++)
         if ((result = node_pause_after(node, i, err)) == MIG_OK)
-            result = make_once(node, originator, start, err);
-    if (result != MIG_OK)
+            result = change_once(node, sql, node_time_for(i + 1), err);
+    return result;
+}
+
+static int make_band(struct mig_node *node, uint32_t originator, int64_t start,
+                     struct mig_error *err)
+{
+    char sql[NODE_SQL_SIZE];
+    int result;
+
+    snprintf(sql, sizeof sql,
+             "SELECT ensure_gateway_parts_v3(%" PRIu32 ", %" PRId64 ", %" PRId64 ")", originator,
+             start, MIG_BAND_WIDTH);
+    if ((result = node_change_bands(node, sql, PATIENCE_S, err)) != MIG_OK)
         return mig_error_within(err, "cannot make the band of originator %" PRIu32 " from %" PRId64,
                                 originator, start);
     node->bands[node->band_count % NODE_BANDS_MAX] = (struct node_band){originator, start};

@@ -61,45 +61,43 @@ static int check_payer(struct mig_node *side, struct mig_error *err)
                : result;
 }
 
-/* As the node's trigger would, which rows that are attached do not fire. */
-static int raise_clock(const struct node_bulk *bulk, struct mig_error *err)
+/* What the node's trigger would do, which rows that are attached do not fire; and the tracker. */
+static void put_raising(const struct node_bulk *bulk, char *sql, size_t size)
 {
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    char originator[NODE_NUMBER_SIZE], id[NODE_NUMBER_SIZE], instant[MIG_TIME_TEXT_SIZE];
+    char instant[MIG_TIME_TEXT_SIZE], tracker[NODE_SQL_SIZE] = "";
     const int64_t us = bulk->clock_us % US_PER_SECOND;
     const int64_t fraction = us < 0 ? us + US_PER_SECOND : us;
 
     mig_time_format_us((bulk->clock_us - fraction) / US_PER_SECOND, (int32_t) fraction, instant);
-    return mig_pg_query(
-        bulk->side->pg,
+    if (bulk->has_tracked)
+        node_tracker_sql(bulk->table, bulk->tracked_id, tracker, sizeof tracker);
+    snprintf(
+        sql, size,
         "INSERT INTO gateway_envelopes_latest AS l (originator_node_id, originator_sequence_id,"
-        " gateway_time) VALUES ($1, $2, $3) ON CONFLICT (originator_node_id) DO UPDATE SET"
-        " originator_sequence_id = excluded.originator_sequence_id, gateway_time ="
-        " excluded.gateway_time WHERE l.originator_sequence_id < excluded.originator_sequence_id",
-        (const char *const[]){node_number(bulk->band.originator, originator),
-                              node_number(bulk->clock_id, id), instant},
-        3, &answer, err);
+        " gateway_time) VALUES (%" PRIu32 ", %" PRId64 ", '%s') ON CONFLICT"
+        " (originator_node_id) DO UPDATE SET originator_sequence_id ="
+        " excluded.originator_sequence_id, gateway_time = excluded.gateway_time"
+        " WHERE l.originator_sequence_id < excluded.originator_sequence_id; %s",
+        bulk->band.originator, bulk->clock_id, instant, tracker);
 }
 
-static int raise_all(void *context, struct mig_error *err)
+static int attach(struct node_bulk *bulk, struct mig_error *err)
 {
-    const struct node_bulk *bulk = context;
-    int result;
+    char raising[2 * NODE_SQL_SIZE];
+    int result = node_bulk_index(bulk->side, &bulk->band, err);
 
-    if ((result = check_payer(bulk->side, err)) != MIG_OK ||
-        (result = raise_clock(bulk, err)) != MIG_OK)
+    if (result != MIG_OK || (result = check_payer(bulk->side, err)) != MIG_OK)
         return result;
-    return bulk->has_tracked ? node_raise_tracker(bulk->side, bulk->table, bulk->tracked_id, err)
-                             : MIG_OK;
+    node_bulk_flush(bulk->blob);
+    put_raising(bulk, raising, sizeof raising);
+    return node_bulk_attach(bulk->side, &bulk->band, raising, err);
 }
 
 static void *finish(void *context)
 {
     struct node_bulk *bulk = context;
 
-    bulk->result = node_bulk_index(bulk->side, &bulk->band, &bulk->err);
-    if (bulk->result == MIG_OK)
-        bulk->result = node_bulk_attach(bulk->side, &bulk->band, raise_all, bulk, &bulk->err);
+    bulk->result = attach(bulk, &bulk->err);
     if (bulk->result != MIG_OK)
         mig_error_within(&bulk->err, "the band of originator %" PRIu32 " from %" PRId64,
                          bulk->band.originator, bulk->band.start);
@@ -213,10 +211,8 @@ static int copy_rows(const struct node_bulk *bulk, const struct mig_part *part,
     char sql[NODE_SQL_SIZE];
     int result;
 
-    snprintf(sql, sizeof sql,
-             "COPY %s_o%" PRIu32 "_s%" PRId64 "_%" PRId64 " (%s) FROM STDIN (FORMAT binary%s)",
-             into->name, bulk->band.originator, bulk->band.start, bulk->band.start + MIG_BAND_WIDTH,
-             into->columns, into->options);
+    snprintf(sql, sizeof sql, "COPY " NODE_BULK_NAME " (%s) FROM STDIN (FORMAT binary%s)",
+             into->name, bulk->band.originator, bulk->band.start, into->columns, into->options);
     result = mig_pg_copy_in(into->pg, sql, err);
     for (size_t i = 0; i < part->row_count && result == MIG_OK; i++) {
         if (part->envelopes[i].route != MIG_ROUTE_NODE)
@@ -238,9 +234,9 @@ static int copy_part(const struct node_bulk *bulk, const struct mig_part *part, 
                      struct mig_error *err)
 {
     const struct copy_into tables[] = {
-        {bulk->blob->pg, NODE_BULK_BLOB,
-         "originator_node_id, originator_sequence_id, originator_envelope", "", put_blob},
-        {bulk->side->pg, NODE_BULK_META,
+        {bulk->blob->pg, "blob", "originator_node_id, originator_sequence_id, originator_envelope",
+         "", put_blob},
+        {bulk->side->pg, "meta",
          "gateway_time, originator_node_id, originator_sequence_id, topic, payer_id, expiry",
          ", FREEZE", put_meta},
     };

@@ -30,30 +30,26 @@ bool node_last_row_of(const struct mig_part *part, int64_t *ret_id)
 }
 
 /* The Go migrator resumes from here, so it never goes down, and never over what is not settled. */
-int node_raise_tracker(struct mig_node *node, enum mig_table table, int64_t id,
-                       struct mig_error *err)
+void node_tracker_sql(enum mig_table table, int64_t id, char *sql, size_t size)
 {
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    char number[NODE_NUMBER_SIZE];
-
-    return mig_pg_query(
-        node->pg,
-        "INSERT INTO migration_tracker AS t (source_table, last_migrated_id)"
-        " VALUES ($1, $2) ON CONFLICT (source_table) DO UPDATE SET"
-        " last_migrated_id = excluded.last_migrated_id, updated_at = now()"
-        " WHERE t.last_migrated_id < excluded.last_migrated_id",
-        (const char *const[]){mig_kind_info(mig_node_kind(table))->name, node_number(id, number)},
-        2, &answer, err);
+    snprintf(sql, size,
+             "INSERT INTO migration_tracker AS t (source_table, last_migrated_id)"
+             " VALUES ('%s', %" PRId64 ") ON CONFLICT (source_table) DO UPDATE SET"
+             " last_migrated_id = excluded.last_migrated_id, updated_at = now()"
+             " WHERE t.last_migrated_id < excluded.last_migrated_id",
+             mig_kind_info(mig_node_kind(table))->name, id);
 }
 
 static int raise_tracker(struct mig_node *node, const struct mig_part *part, struct mig_error *err)
 {
+    char sql[NODE_SQL_SIZE];
     int64_t id;
 
-    return mig_node_kind(part->table) != MIG_KIND_COUNT && part->settled &&
-                   node_last_row_of(part, &id)
-               ? node_raise_tracker(node, part->table, id, err)
-               : MIG_OK;
+    if (mig_node_kind(part->table) == MIG_KIND_COUNT || !part->settled ||
+        !node_last_row_of(part, &id))
+        return MIG_OK;
+    node_tracker_sql(part->table, id, sql, sizeof sql);
+    return mig_pg_exec(node->pg, sql, err);
 }
 
 static int store_rows(struct mig_node *node, struct node_load_job *job, uint64_t staged,

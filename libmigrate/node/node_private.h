@@ -101,16 +101,37 @@ int node_make_bands(struct mig_node *node, const struct mig_part *part, struct m
 int node_bands_there(struct mig_node *node, const struct mig_part *part, bool *ret_there,
                      struct mig_error *err);
 void node_forget_bands(struct mig_node *node);
-/* For how long a lock of the node's own tables is waited for at a time. */
-#define NODE_LOCK_MS 100
+/* For how long a lock of the node's own tables is waited for at a time: others wait behind us. */
+#define NODE_LOCK_MS 50
+/* The exclusive lock of the bands, and bounds for what is done under it, as statements of a
+ * transaction; for printf with NODE_LOCK_MS and node_time_for(). Whoever queues for the lock keeps
+ * all of the node's writers behind it: so it is taken in passing, when nobody has it, and queued
+ * for only when that does not come about. Foreign keys and partitions cost as much work as there
+ * are leaves. */
+#define NODE_LOCK_BANDS                                                                            \
+    "SET LOCAL lock_timeout = %d;"                                                                 \
+    " DO $$ BEGIN FOR i IN 1 .. 20 LOOP IF pg_try_advisory_xact_lock(5) THEN RETURN; END IF;"      \
+    " PERFORM pg_sleep(0.005); END LOOP; PERFORM pg_advisory_xact_lock(5); END $$;"                \
+    " SELECT set_config('statement_timeout', (%" PRId64 " + count(*))::text, true) FROM pg_class"  \
+    " WHERE relispartition AND relkind = 'r' AND relname LIKE 'gateway\\_envelopes\\_meta%%'"
+/* What may be taken for it. Grows, so that a slow server is not kept out for ever. */
+int64_t node_time_for(unsigned attempt);
+/* Statements in a transaction of their own, as the owner of the tables, under that lock; for
+ * patience_s seconds again and again when locks are not to be had. */
+int node_change_bands(struct mig_node *node, const char *sql, int patience_s,
+                      struct mig_error *err);
 /* What is slept before the next try: longer after each, and not all of a time that others may sleep
  * as well. Errors: MIG_E_CANCELLED. */
 int node_pause_after(const struct mig_node *node, unsigned attempt, struct mig_error *err);
 int64_t node_band_start(int64_t id);
 /* Whose rows a part's are; not for a table whose rows all go to the chain. */
 uint32_t node_originator_of(const struct mig_part *part);
-/* From here to the transaction's end as the owner of the node's tables. */
-int node_become_owner(struct mig_node *node, struct mig_error *err);
+/* From here to the transaction's end as the owner of the node's tables: the node's pruner must be
+ * able to drop what we make. */
+#define NODE_BECOME_OWNER                                                                          \
+    "DO $$ DECLARE owner text; BEGIN SELECT pg_get_userbyid(relowner) INTO owner FROM pg_class"    \
+    " WHERE oid = 'public.gateway_envelopes_meta'::regclass; IF owner <> current_user THEN"        \
+    " EXECUTE format('SET LOCAL ROLE %%I', owner); END IF; END $$"
 
 /* What the node has of a band. */
 enum node_band_state { NODE_BAND_ABSENT, NODE_BAND_EMPTY, NODE_BAND_HAS_ROWS };
@@ -128,8 +149,7 @@ struct node_load_job {
 };
 
 /* load.c */
-int node_raise_tracker(struct mig_node *node, enum mig_table table, int64_t id,
-                       struct mig_error *err);
+void node_tracker_sql(enum mig_table table, int64_t id, char *sql, size_t size);
 /* The last row of the table's kind for nodes that this part brought or rejected. */
 bool node_last_row_of(const struct mig_part *part, int64_t *ret_id);
 
@@ -155,14 +175,16 @@ int node_bulk_begin(struct mig_node *node, const struct node_bulk_band *band,
 int node_bulk_begin_blobs(struct mig_node *node, struct mig_error *err);
 int node_bulk_index(struct mig_node *node, const struct node_bulk_band *band,
                     struct mig_error *err);
-/* Puts them in the band's place, has more done in the same breath, and commits. */
-typedef int node_bulk_more_fn(void *context, struct mig_error *err);
-int node_bulk_attach(struct mig_node *node, const struct node_bulk_band *band,
-                     node_bulk_more_fn *more, void *context, struct mig_error *err);
+/* Has the session of the blobs make durable what is there, so that the commit that attaches has
+ * little left to write while others wait for it. */
+void node_bulk_flush(struct mig_node *node);
+/* Puts them in the band's place, with more statements in the same breath, and commits. */
+int node_bulk_attach(struct mig_node *node, const struct node_bulk_band *band, const char *more,
+                     struct mig_error *err);
 /* Drops what runs that were stopped have left. */
 int node_bulk_clean(struct mig_node *node, struct mig_error *err);
-#define NODE_BULK_META "xmtp_migrate.gateway_envelopes_meta"
-#define NODE_BULK_BLOB "xmtp_migrate.gateway_envelopes_blob"
+/* Their names, for printf with originator and start of the band. */
+#define NODE_BULK_NAME "xmtp_migrate.%s_o%" PRIu32 "_s%" PRId64
 
 int node_stage_prepare(struct mig_node *node, struct mig_error *err);
 /* Learns the id of a payer, writing it down where it is new. */

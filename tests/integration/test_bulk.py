@@ -20,7 +20,7 @@ ROLE_SQL = pathlib.Path(__file__).resolve().parents[2] / "schemas/sql/node_role.
 GROUP_MESSAGES = 10
 FAR = 10 ** 9  # above are rows with ids drawn by hand, each alone in its band
 LEFT = ("SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('xmtp_migrate')"
-        " AND relname LIKE 'gateway%'")
+        " AND relname ~ '^(meta|blob)_o'")
 
 
 @pytest.fixture
@@ -299,7 +299,7 @@ def finish_after_a_kill(world):
 
 def test_killed_while_it_fills_a_band(full):
     process = start_run(full)
-    assert wait_for(full.alpha, "query ~ 'COPY xmtp_migrate.gateway_envelopes_meta'")
+    assert wait_for(full.alpha, "query ~ 'COPY xmtp_migrate.meta_'")
     process.kill()
     process.communicate()
     assert psql(full.alpha, LEFT) != "0"
@@ -310,7 +310,7 @@ def test_killed_while_it_fills_a_band(full):
 
 def test_killed_just_before_it_attaches(full):
     process = start_run(full)
-    assert wait_for(full.alpha, "query ~ 'COPY xmtp_migrate.gateway_envelopes_meta'")
+    assert wait_for(full.alpha, "query ~ 'COPY xmtp_migrate.meta_'")
     with Holding(full.alpha, "SELECT pg_advisory_xact_lock_shared(5)"):
         assert wait_for(full.alpha, "query ~ 'ROLLBACK TO SAVEPOINT mig_attach'")
         process.kill()
@@ -320,7 +320,7 @@ def test_killed_just_before_it_attaches(full):
 
 def test_interrupted_while_it_waits_to_attach(full):
     process = start_run(full)
-    assert wait_for(full.alpha, "query ~ 'COPY xmtp_migrate.gateway_envelopes_meta'")
+    assert wait_for(full.alpha, "query ~ 'COPY xmtp_migrate.meta_'")
     with Holding(full.alpha, "SELECT pg_advisory_xact_lock_shared(5)"):
         assert wait_for(full.alpha, "query ~ 'ROLLBACK TO SAVEPOINT mig_attach'")
         process.send_signal(signal.SIGINT)
@@ -335,7 +335,7 @@ def test_interrupted_while_it_waits_to_attach(full):
 
 def test_rows_that_come_into_the_band_meanwhile_are_kept(full):
     process = start_run(full)
-    assert wait_for(full.alpha, "query ~ 'COPY xmtp_migrate.gateway_envelopes_meta'")
+    assert wait_for(full.alpha, "query ~ 'COPY xmtp_migrate.meta_'")
     psql(full.alpha, f"""
         BEGIN; SELECT pg_advisory_xact_lock(5); SELECT ensure_gateway_parts_v3(10, 0); COMMIT;
         BEGIN; SELECT pg_advisory_xact_lock_shared(5);

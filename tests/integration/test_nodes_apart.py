@@ -153,7 +153,7 @@ def test_a_node_without_room_takes_nothing_by_halves_and_goes_on_with_more(world
         assert world.run()["verdict"] == "green"
         assert_same(world)
         assert psql(world.beta, """
-            SELECT count(*) FROM pg_class WHERE relname LIKE 'gateway%'
+            SELECT count(*) FROM pg_class WHERE relname ~ '^(meta|blob)_o'
             AND relnamespace = 'xmtp_migrate'::regnamespace""") == "0"
     finally:
         server.drop_database(world.beta)
