@@ -42,7 +42,7 @@ int mig_transform_part(const struct mig_transform *transform, struct mig_arena *
                        struct mig_part *part, struct mig_error *err)
 {
     int result = make_envelopes(part, err);
-    size_t taken;
+    size_t taken = 0;
 
     for (size_t done = 0; done < part->row_count && result == MIG_OK; done += taken) {
         mig_arena_reset(scratch);
