@@ -370,6 +370,24 @@ def test_rows_that_come_into_the_band_meanwhile_are_kept(full):
         assert psql(dsn, LEFT) == "0"
 
 
+def test_bands_that_are_attached_at_once_do_not_keep_each_other_from_it(full):
+    for table in ("group_messages", "welcome_messages"):  # a part behind would wait for its band
+        psql(full.v3, f"DELETE FROM {table} WHERE id >= {FAR}")
+    process = start(tool_path("xmtp-migrate"), "run", "--manifest", full.manifest, "--as-of", UNTIL)
+    assert wait_for(full.alpha, """4 = (SELECT count(*) FROM pg_constraint JOIN pg_class t
+        ON t.oid = conrelid WHERE contype = 'f' AND convalidated AND conparentid = 0 AND
+        relname ~ '^(meta|blob)_o1[01]_')""")
+    process.send_signal(signal.SIGSTOP)
+    with Holding(full.alpha, "LOCK TABLE payers IN ROW SHARE MODE"):
+        process.send_signal(signal.SIGCONT)
+        assert wait_for(full.alpha, """2 <= (SELECT count(*) FROM pg_stat_activity WHERE datname =
+            current_database() AND query ~ '^(SAVEPOINT mig_attach|SELECT to_regclass)' AND
+            state <> 'idle' AND xact_start < clock_timestamp() - interval '500 ms')""")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 4, err
+    assert took_bulk(full.alpha) and took_bulk(full.alpha, 11)
+
+
 LIVE = f"""
     BEGIN; SELECT pg_advisory_xact_lock_shared(5);
     SELECT inserted_meta_rows FROM insert_gateway_envelope_batch_v3(ARRAY[100], ARRAY[%d::bigint],
