@@ -110,34 +110,7 @@ static int take_record(struct mig_bytes *records, struct mig_bytes *ret_record,
     return MIG_OK;
 }
 
-static int keep(struct mig_arena *arena, struct mig_bytes *bytes, struct mig_error *err)
-{
-    return bytes->size > 0 ? mig_arena_copy(arena, *bytes, bytes, err) : MIG_OK;
-}
-
-/* The layers in between were looked at, and are not kept: they stand in the outermost. */
-static int keep_envelope(struct mig_part *part, struct mig_row *row, struct mig_envelope *envelope,
-                         struct mig_error *err)
-{
-    const struct mig_table_info *info;
-    int result;
-
-    *row = *envelope->row;
-    envelope->row = row;
-    envelope->payer_envelope = (struct mig_bytes){0};
-    if (envelope->route != MIG_ROUTE_CHAIN)
-        envelope->client_envelope = (struct mig_bytes){0};
-    if ((result = keep(&part->arena, &envelope->topic, err)) != MIG_OK ||
-        (result = keep(&part->arena, &envelope->client_envelope, err)) != MIG_OK ||
-        (result = keep(&part->arena, &envelope->originator_envelope, err)) != MIG_OK)
-        return result;
-    info = mig_table_info(row->table);
-    for (size_t i = 0; i < info->column_count && result == MIG_OK; i++)
-        if (info->columns[i].type == MIG_COLUMN_BYTES)
-            result = keep(&part->arena, &row->values[i].bytes, err);
-    return result;
-}
-
+/* A record is taken apart in scratch, layers and all; what is kept of it is copied from there. */
 static int decode_record(struct mig_arena *scratch, struct mig_bytes record, struct mig_part *part,
                          struct bundle_check *check, struct mig_error *err)
 {
@@ -147,9 +120,14 @@ static int decode_record(struct mig_arena *scratch, struct mig_bytes record, str
 
     mig_arena_reset(scratch);
     result = envelope ? mig_envelope_decode(record, scratch, envelope, err)
-                      : mig_row_decode(record, &part->arena, row, err);
-    if (result == MIG_OK && envelope)
-        result = keep_envelope(part, row, envelope, err);
+                      : mig_row_decode(record, scratch, row, err);
+    if (result == MIG_OK && envelope) {
+        *row = *envelope->row;
+        envelope->row = row;
+        result = mig_envelope_keep(envelope, &part->arena, err);
+    }
+    if (result == MIG_OK)
+        result = mig_row_keep(row, &part->arena, err);
     if (result == MIG_OK)
         result = envelope ? bundle_check_envelope(check, envelope, err)
                           : bundle_check_row(check, row, err);

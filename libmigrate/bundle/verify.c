@@ -10,25 +10,39 @@
 
 /* Each has a part in hand, decoded. */
 #define THREADS_MOST 4
+/* A file, its records, what is kept of them, and the layers around a row that may be most of it:
+ * parts of large rows wait for one another. */
+#define TIMES_ITS_FILE 5
+#define IN_HAND_MOST ((size_t) 64 << 20)
 
 struct job {
     const struct bundle_pass *pass;
     struct bundle_codec codecs[THREADS_MOST];
+    struct mig_budget *budget;
     bool at_end; /* the taking thread's */
 };
 
 struct file {
     char name[BUNDLE_NAME_SIZE];
     struct mig_buffer bytes;
+    struct mig_budget *budget;
+    size_t charged;
     struct mig_bundle_entry entry;
     struct mig_error failure;
 };
+
+static void put_down(struct file *file)
+{
+    mig_buffer_release(&file->bytes);
+    mig_budget_correct(file->budget, file->charged, 0);
+    file->charged = 0;
+}
 
 static void discard(void *item)
 {
     struct file *file = item;
 
-    mig_buffer_release(&file->bytes);
+    put_down(file);
     free(file);
 }
 
@@ -48,7 +62,8 @@ static int take(void *context, void **ret_item, struct mig_error *err)
 {
     struct job *job = context;
     const struct bundle_pass *pass = job->pass;
-    struct file *file;
+    mig_cleanup(free_file) struct file *file = NULL;
+    int result;
 
     *ret_item = NULL;
     if (job->at_end)
@@ -57,9 +72,17 @@ static int take(void *context, void **ret_item, struct mig_error *err)
     if (!file)
         return mig_fail(err, MIG_E_NOMEM, "cannot verify it: out of memory");
     file->bytes = MIG_BUFFER_INIT(bundle_file_limit(BUNDLE_FILE_PART));
+    file->budget = job->budget;
     (void) !pass->input->next(pass->state, file->name, &file->bytes, &file->failure);
     job->at_end = !is_part(file);
-    *ret_item = file;
+    if (is_part(file)) {
+        const size_t bytes = TIMES_ITS_FILE * file->bytes.size;
+
+        if ((result = mig_budget_take(job->budget, bytes, err)) != MIG_OK)
+            return result;
+        file->charged = bytes;
+    }
+    *ret_item = mig_take(file);
     return MIG_OK;
 }
 
@@ -85,7 +108,7 @@ static int work(void *context, unsigned worker, void *item, struct mig_error *er
     if (!is_part(file))
         return MIG_OK;
     (void) !decode(context, worker, file, &file->failure);
-    mig_buffer_release(&file->bytes);
+    put_down(file);
     return MIG_OK;
 }
 
@@ -109,12 +132,15 @@ int bundle_pass_run(const struct bundle_pass *pass, unsigned threads, struct mig
         .take = take, .work = work, .give = give, .discard = discard};
     struct job job = {.pass = pass};
     const unsigned count = mig_thread_count(threads);
-    int result;
+    int result = mig_budget_open(IN_HAND_MOST, &job.budget, err);
 
+    if (result != MIG_OK)
+        return result;
     for (size_t i = 0; i < THREADS_MOST; i++)
         job.codecs[i] = BUNDLE_CODEC_INIT;
     result = mig_line_run(&line, count < THREADS_MOST ? count : THREADS_MOST, &job, err);
     for (size_t i = 0; i < THREADS_MOST; i++)
         bundle_codec_release(&job.codecs[i]);
+    mig_budget_free(&job.budget);
     return result;
 }

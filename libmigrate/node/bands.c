@@ -15,7 +15,7 @@
 #define WAIT_STEP_MS 50
 #define TIME_MS 150
 #define TIME_MS_MAX 2000
-#define PATIENCE 10 /* attempts until a slow server gets twice the time */
+#define ATTEMPTS_UNTIL_SLOWER 10 /* and a slow server gets twice the time */
 #define NS_PER_MS INT64_C(1000000)
 
 int64_t node_band_start(int64_t id)
@@ -56,14 +56,22 @@ int node_pause_after(const struct mig_node *node, unsigned attempt, struct mig_e
     return mig_stop_check(node->stop, err);
 }
 
+int64_t node_time_for(unsigned attempt)
+{
+    const unsigned doublings =
+        attempt / ATTEMPTS_UNTIL_SLOWER < 4 ? attempt / ATTEMPTS_UNTIL_SLOWER : 4;
+
+    return TIME_MS << doublings < TIME_MS_MAX ? TIME_MS << doublings : TIME_MS_MAX;
+}
+
 /* In one breath: from the first lock to the commit nobody waits for our side of the connection. */
-static int change_once(struct mig_node *node, const char *sql, int64_t time_ms,
+static int change_once(struct mig_node *node, const void *sql, unsigned attempt,
                        struct mig_error *err)
 {
     mig_cleanup(mig_buffer_release) struct mig_buffer text = MIG_BUFFER_INIT(NODE_TEXT_LIMIT);
     int result = mig_buffer_print(&text, err,
                                   "BEGIN; " NODE_BECOME_OWNER "; " NODE_LOCK_BANDS "; %s; COMMIT%c",
-                                  NODE_LOCK_MS, time_ms, sql, '\0');
+                                  NODE_LOCK_MS, node_time_for(attempt), (const char *) sql, '\0');
 
     if (result == MIG_OK &&
         (result = mig_pg_exec(node->pg, (const char *) text.data, err)) != MIG_OK)
@@ -71,24 +79,23 @@ static int change_once(struct mig_node *node, const char *sql, int64_t time_ms,
     return result;
 }
 
-int64_t node_time_for(unsigned attempt)
-{
-    const unsigned doublings = attempt / PATIENCE < 4 ? attempt / PATIENCE : 4;
-
-    return TIME_MS << doublings < TIME_MS_MAX ? TIME_MS << doublings : TIME_MS_MAX;
-}
-
-int node_change_bands(struct mig_node *node, const char *sql, int patience_s, struct mig_error *err)
+int node_try_for(struct mig_node *node, int patience_s, node_attempt *attempt, const void *context,
+                 struct mig_error *err)
 {
     const int64_t until = mig_time_monotonic_ns() + patience_s * MIG_NS_PER_SECOND;
-    int result = change_once(node, sql, node_time_for(0), err);
+    int result = attempt(node, context, 0, err);
 
     for (unsigned i = 0;
          result == MIG_E_TEMPORARY && mig_pg_alive(node->pg) && mig_time_monotonic_ns() < until;
          i++)
         if ((result = node_pause_after(node, i, err)) == MIG_OK)
-            result = change_once(node, sql, node_time_for(i + 1), err);
+            result = attempt(node, context, i + 1, err);
     return result;
+}
+
+int node_change_bands(struct mig_node *node, const char *sql, int patience_s, struct mig_error *err)
+{
+    return node_try_for(node, patience_s, change_once, sql, err);
 }
 
 static int make_band(struct mig_node *node, uint32_t originator, int64_t start,

@@ -114,12 +114,14 @@ static int make_parents(struct mig_node *node, const struct node_bulk_band *band
 
 /* The bounds stand as a constraint, so that nothing has to be read when the band is attached. A
  * vacuum would hold a lock that attaching has to wait for. */
-static int make_tables(struct mig_node *node, const struct node_bulk_band *band,
+static int make_tables(struct mig_node *node, const void *context, unsigned attempt,
                        struct mig_error *err)
 {
+    const struct node_bulk_band *band = context;
     char block[NODE_SQL_SIZE], begin[NODE_SQL_SIZE];
     int result;
 
+    (void) attempt;
     snprintf(block, sizeof block,
              "EXECUTE format('DROP TABLE IF EXISTS xmtp_migrate.%%I', ours);"
              " EXECUTE format('CREATE TABLE xmtp_migrate.%%I (LIKE public.%%I INCLUDING DEFAULTS"
@@ -170,7 +172,7 @@ int node_bulk_make(struct mig_node *node, const struct node_bulk_band *band, str
     int result;
 
     if ((result = make_parents(node, band, err)) != MIG_OK ||
-        (result = make_tables(node, band, err)) != MIG_OK)
+        (result = node_try_for(node, MAKE_SECONDS, make_tables, band, err)) != MIG_OK)
         return result;
     return make_foreign_keys(node, band, err);
 }
@@ -252,6 +254,26 @@ static int attach_once(struct mig_node *node, const struct node_bulk_band *band,
     return result == MIG_OK ? mig_pg_exec(node->pg, (const char *) sql.data, err) : result;
 }
 
+/* Looks at the leaf inside the savepoint: no lock of it stays. One that can't be seen in time may
+ * have rows or not. */
+static int look_at_leaf(struct mig_node *node, const struct node_bulk_band *band,
+                        enum node_band_state *ret_state, struct mig_error *err)
+{
+    char sql[NODE_SQL_SIZE];
+    int result;
+
+    snprintf(sql, sizeof sql, "ROLLBACK TO SAVEPOINT mig_attach; SET LOCAL lock_timeout = %d",
+             NODE_LOCK_MS);
+    if ((result = mig_pg_exec(node->pg, sql, err)) != MIG_OK)
+        return result;
+    result = node_band_state(node, band->originator, band->start, ret_state, err);
+    if (result == MIG_E_TEMPORARY && mig_pg_alive(node->pg))
+        result = MIG_OK;
+    return result == MIG_OK
+               ? mig_pg_exec(node->pg, "ROLLBACK TO SAVEPOINT mig_attach; RELEASE mig_attach", err)
+               : result;
+}
+
 /* Why it could not be attached: MIG_OK when that may come about yet. */
 static int ask_why(struct mig_node *node, const struct node_bulk_band *band,
                    const struct mig_error *failed, struct mig_error *err)
@@ -260,15 +282,14 @@ static int ask_why(struct mig_node *node, const struct node_bulk_band *band,
     int result;
 
     if (mig_pg_alive(node->pg)) {
-        if ((result = mig_pg_exec(node->pg, "ROLLBACK TO SAVEPOINT mig_attach; RELEASE mig_attach",
-                                  err)) != MIG_OK ||
-            (result = node_band_state(node, band->originator, band->start, &state, err)) != MIG_OK)
+        if ((result = look_at_leaf(node, band, &state, err)) != MIG_OK)
             return result;
         if (state != NODE_BAND_HAS_ROWS && failed->code == MIG_E_TEMPORARY)
             return MIG_OK;
     }
     if (state != NODE_BAND_HAS_ROWS) {
-        *err = *failed;
+        if (err)
+            *err = *failed;
         return failed->code;
     }
     mig_fail(err, MIG_E_TEMPORARY,
@@ -304,7 +325,8 @@ int node_bulk_attach(struct mig_node *node, const struct node_bulk_band *band, c
         if ((result = ask_why(node, band, &failed, err)) != MIG_OK)
             return result;
         if (mig_time_monotonic_ns() > until) {
-            *err = failed;
+            if (err)
+                *err = failed;
             return mig_hint(err, "see who holds locks on gateway_envelopes_meta or payers for so"
                                  " long (pg_locks), then run it again");
         }

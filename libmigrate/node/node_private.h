@@ -116,6 +116,12 @@ void node_forget_bands(struct mig_node *node);
     " WHERE relispartition AND relkind = 'r' AND relname LIKE 'gateway\\_envelopes\\_meta%%'"
 /* What may be taken for it. Grows, so that a slow server is not kept out for ever. */
 int64_t node_time_for(unsigned attempt);
+/* An attempt that leaves nothing behind when it fails; again and again for patience_s seconds while
+ * its failures pass by themselves. */
+typedef int node_attempt(struct mig_node *node, const void *context, unsigned number,
+                         struct mig_error *err);
+int node_try_for(struct mig_node *node, int patience_s, node_attempt *attempt, const void *context,
+                 struct mig_error *err);
 /* Statements in a transaction of their own, as the owner of the tables, under that lock; for
  * patience_s seconds again and again when locks are not to be had. */
 int node_change_bands(struct mig_node *node, const char *sql, int patience_s,

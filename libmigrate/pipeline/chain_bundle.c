@@ -9,17 +9,14 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct chain_job {
-    const struct mig_manifest *manifest;
-    int64_t as_of_ns;
+    const struct pipeline_chain *chain;
     const struct mig_transform *transform;
     struct mig_arena scratch;
-    struct mig_source *source;
-    struct mig_spool *spool;
     struct mig_bundle_writer *writer;
-    const struct mig_hooks *hooks;
     bool begun[MIG_TABLE_COUNT]; /* what is in the bundle so far */
     int64_t last_ids[MIG_TABLE_COUNT];
 };
@@ -56,7 +53,8 @@ static void keep_chain_kinds(struct mig_part *part, const struct chain_job *job)
     for (size_t i = 0; i < part->row_count; i++) {
         struct mig_standing standing;
 
-        mig_source_standing(&job->manifest->policy, job->as_of_ns, &part->rows[i], &standing);
+        mig_source_standing(&job->chain->manifest->policy, job->chain->run->facts.as_of_ns,
+                            &part->rows[i], &standing);
         if (mig_kind_info(standing.kind)->route == MIG_ROUTE_CHAIN)
             part->rows[kept++] = part->rows[i];
     }
@@ -131,12 +129,12 @@ static int read_whole(struct chain_job *job, const struct mig_chain_part *booked
     int result = mig_part_new(booked->table, booked->first_id, &whole, err);
 
     if (result == MIG_OK)
-        result = mig_source_read_begin(job->source, booked->table, booked->first_id,
+        result = mig_source_read_begin(job->chain->source, booked->table, booked->first_id,
                                        booked->last_id, booked->settled, err);
     while (result == MIG_OK) {
         mig_cleanup(mig_part_free) struct mig_part *part = NULL;
 
-        result = mig_source_read_part(job->source, MIG_PART_LIMITS, &part, err);
+        result = mig_source_read_part(job->chain->source, MIG_PART_LIMITS, &part, err);
         if (result == MIG_OK && !part)
             break;
         if (result == MIG_OK)
@@ -158,7 +156,7 @@ static int read_once_more(struct chain_job *job, const struct mig_chain_part *bo
 
     if ((result = read_whole(job, booked, &part, err)) != MIG_OK)
         return result;
-    keep_booked_rows(part, booked, job->manifest->policy.profile == MIG_PROFILE_XMTPD);
+    keep_booked_rows(part, booked, job->chain->manifest->policy.profile == MIG_PROFILE_XMTPD);
     keep_chain_kinds(part, job);
     if ((result = mig_transform_part(job->transform, &job->scratch, part, err)) != MIG_OK)
         return result;
@@ -175,9 +173,9 @@ static int find_set_aside(struct chain_job *job, const struct mig_chain_part *bo
 {
     mig_cleanup(mig_part_free) struct mig_part *part = NULL;
     bool same = false;
-    int result = job->spool ? mig_spool_take(job->spool, booked->table, booked->first_id,
-                                             booked->last_id, &part, err)
-                            : MIG_OK;
+    int result = job->chain->spool ? mig_spool_take(job->chain->spool, booked->table,
+                                                    booked->first_id, booked->last_id, &part, err)
+                                   : MIG_OK;
 
     if (result != MIG_OK || !part)
         return result;
@@ -214,13 +212,16 @@ static int write_all(struct chain_job *job, const struct mig_chain_part *parts, 
     for (size_t i = 0; i < count; i++)
         total += parts[i].rows;
     for (size_t i = 0; i < count && result == MIG_OK; i++) {
-        result = write_part(job, &parts[i], err);
+        result = mig_stop_check(job->chain->stop, err);
+        if (result == MIG_OK)
+            result = write_part(job, &parts[i], err);
         done += parts[i].rows;
-        mig_report_progress(job->hooks, &(struct mig_progress){.stage = "bundle for the chain",
-                                                               .subject = "",
-                                                               .done = done,
-                                                               .total = total,
-                                                               .waiting = ""});
+        mig_report_progress(job->chain->hooks,
+                            &(struct mig_progress){.stage = "bundle for the chain",
+                                                   .subject = "",
+                                                   .done = done,
+                                                   .total = total,
+                                                   .waiting = ""});
     }
     return result;
 }
@@ -268,7 +269,9 @@ int pipeline_check_chain_out(const char *out, const struct mig_run *run, struct 
 {
     mig_cleanup(mig_bundle_reader_free) struct mig_bundle_reader *reader = open_written(out, run);
 
-    if (reader || access(out, F_OK) != 0)
+    struct stat there;
+
+    if (reader || lstat(out, &there) != 0)
         return MIG_OK;
     if (access(out, W_OK) != 0)
         return mig_fail(err, MIG_E_IO, "cannot write the chain-bound envelopes to '%s': %s", out,
@@ -298,47 +301,38 @@ static int find_written(const char *out, const struct mig_run *run,
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
-static int write_bundle(const struct mig_manifest *manifest, const struct mig_run *run,
-                        struct mig_source *source, struct mig_spool *spool,
-                        const struct mig_chain_part *parts, size_t count, const char *out,
-                        const struct mig_blockers *blockers, const struct mig_hooks *hooks,
-                        struct mig_error *err)
+static int write_bundle(const struct pipeline_chain *chain, const struct mig_chain_part *parts,
+                        size_t count, struct mig_error *err)
 {
     mig_cleanup(mig_transform_free) struct mig_transform *transform = NULL;
     mig_cleanup(mig_bundle_writer_free) struct mig_bundle_writer *writer = NULL;
-    struct chain_job job = {.manifest = manifest,
-                            .as_of_ns = run->facts.as_of_ns,
-                            .source = source,
-                            .spool = spool,
-                            .hooks = hooks};
+    const struct mig_bundle_facts *facts = &chain->run->facts;
+    struct chain_job job = {.chain = chain};
     int result;
 
-    if ((result = mig_transform_open(manifest, job.as_of_ns, NULL, NULL, &transform, err)) !=
-            MIG_OK ||
-        (result = mig_bundle_create(out, &run->facts, &writer, err)) != MIG_OK)
+    if ((result = mig_transform_open(chain->manifest, facts->as_of_ns, NULL, NULL, &transform,
+                                     err)) != MIG_OK ||
+        (result = mig_bundle_create(chain->out, facts, &writer, err)) != MIG_OK)
         return result;
     job.transform = transform;
     job.writer = writer;
     result = write_all(&job, parts, count, err);
     mig_arena_release(&job.scratch);
-    return result == MIG_OK ? mig_bundle_commit(writer, blockers, err) : result;
+    return result == MIG_OK ? mig_bundle_commit(writer, chain->blockers, err) : result;
 }
 
-int pipeline_bundle_chain(const struct mig_manifest *manifest, const struct mig_run *run,
-                          struct mig_source *source, struct mig_spool *spool, struct mig_node *node,
-                          const char *out, const struct mig_blockers *blockers,
-                          const struct mig_hooks *hooks, bool *ret_there, struct mig_error *err)
+int pipeline_bundle_chain(const struct pipeline_chain *chain, bool *ret_there,
+                          struct mig_error *err)
 {
     struct mig_chain_part *parts = NULL;
     bool written = false;
     size_t count = 0;
-    int result = mig_node_chain_parts(node, run->facts.run, &parts, &count, err);
+    int result = mig_node_chain_parts(chain->node, chain->run->facts.run, &parts, &count, err);
 
     if (result == MIG_OK && count > 0)
-        result = find_written(out, run, parts, count, &written, err);
+        result = find_written(chain->out, chain->run, parts, count, &written, err);
     if (result == MIG_OK && count > 0 && !written)
-        result =
-            write_bundle(manifest, run, source, spool, parts, count, out, blockers, hooks, err);
+        result = write_bundle(chain, parts, count, err);
     mig_chain_parts_release(parts, count);
     if (result == MIG_OK)
         *ret_there = count > 0;

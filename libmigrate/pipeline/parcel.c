@@ -6,6 +6,8 @@
 
 /* What a part can come to: its rows, the envelopes around their bytes, both lists. */
 #define RESERVE_BYTES (2 * MIG_PART_LIMITS.bytes + ((size_t) 3 << 20))
+/* Payload, client, payer, unsigned and originator envelope. */
+#define LAYERS 5
 
 int parcel_reserve(struct mig_budget *budget, struct parcel **ret_parcel, struct mig_error *err)
 {
@@ -31,13 +33,31 @@ static void charge(struct parcel *parcel, size_t bytes)
     parcel->charged = bytes;
 }
 
+/* The layers around the largest row while it is worked on; those of most rows are nothing. */
+static size_t scratch_bytes(const struct mig_part *part)
+{
+    const struct mig_table_info *info = mig_table_info(part->table);
+    size_t largest = 0;
+
+    for (size_t i = 0; i < part->row_count; i++) {
+        size_t bytes = 0;
+
+        for (size_t j = 0; j < info->column_count; j++)
+            bytes += part->rows[i].values[j].bytes.size;
+        if (bytes > largest)
+            largest = bytes;
+    }
+    return LAYERS * largest;
+}
+
 void parcel_fill(struct parcel *parcel, struct mig_part *part)
 {
     const size_t lists = part->row_count * (sizeof *part->rows + sizeof *part->envelopes);
 
     parcel->part = part;
-    charge(parcel, part->envelopes ? mig_part_bytes(part)
-                                   : sizeof *part + 2 * part->arena.used_bytes + lists);
+    charge(parcel, part->envelopes
+                       ? mig_part_bytes(part)
+                       : sizeof *part + 2 * part->arena.used_bytes + lists + scratch_bytes(part));
 }
 
 int parcel_seal(struct parcel *parcel, struct mig_error *err)

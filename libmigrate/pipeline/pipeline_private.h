@@ -93,8 +93,9 @@ void parcel_discard(void *item);
 struct shares {
     size_t read_ahead_bytes, lane_bytes;
 };
-/* Opens the budget of a job, whose parts come out of a bundle or not; 0 is the default. */
-int pipeline_open_budget(size_t max_memory, bool bundled, struct mig_budget **ret_budget,
+/* Opens the budget of a job; max_memory 0 is the default. bundle_threads: how many work on parts
+ * out of a bundle; 0 when they come from a source. */
+int pipeline_open_budget(size_t max_memory, unsigned bundle_threads, struct mig_budget **ret_budget,
                          struct shares *ret_shares, struct mig_error *err);
 
 /* ---- flow: parcels from a producer to all nodes -------------------------------------------- */
@@ -239,12 +240,22 @@ int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_ru
  * Errors: as mig_bundle_try(). */
 int pipeline_check_chain_out(const char *out, const struct mig_run *run, struct mig_error *err);
 
-/* Writes the chain-bound envelopes of the run as a bundle: from what was set aside in spool, which
- * may be NULL, or read once more from the source, and held against what the first node's books say.
- * *ret_there is false when there are none, and no bundle. */
-int pipeline_bundle_chain(const struct mig_manifest *manifest, const struct mig_run *run,
-                          struct mig_source *source, struct mig_spool *spool, struct mig_node *node,
-                          const char *out, const struct mig_blockers *blockers,
-                          const struct mig_hooks *hooks, bool *ret_there, struct mig_error *err);
+/* A run's chain-bound envelopes and where they go; all borrowed. */
+struct pipeline_chain {
+    const struct mig_manifest *manifest;
+    const struct mig_run *run;
+    struct mig_source *source;
+    struct mig_spool *spool; /* what was set aside while rows moved; may be NULL */
+    struct mig_node *node;   /* whose books say what there is */
+    const char *out;
+    const struct mig_blockers *blockers;
+    const struct mig_hooks *hooks;
+    const struct mig_stop *stop;
+};
+
+/* Writes them as a bundle, from the spool or read once more from the source. *ret_there is false
+ * when there are none, and no bundle. Errors: as bundles, source, node; MIG_E_CANCELLED. */
+int pipeline_bundle_chain(const struct pipeline_chain *chain, bool *ret_there,
+                          struct mig_error *err);
 
 #endif

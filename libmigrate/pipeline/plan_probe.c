@@ -8,8 +8,8 @@
 
 #define MADE_UP_ROWS 256
 #define MADE_UP_SIZE 700
-#define SHARE 16
-#define SHARES_A_ROUND 16 /* for each thread, before the clock is looked at */
+#define SHARE 64
+#define SHARES_A_ROUND 4 /* for each thread, before the clock is looked at */
 
 struct probe {
     const struct mig_transform *transform;
@@ -21,17 +21,19 @@ static int sign_share(void *context, unsigned worker, size_t first, size_t end,
                       struct mig_error *err)
 {
     const struct probe *probe = context;
-    mig_cleanup(mig_arena_release) struct mig_arena arena = MIG_ARENA_INIT;
-    int result = MIG_OK;
+    mig_cleanup(mig_arena_release) struct mig_arena scratch = MIG_ARENA_INIT;
+    mig_cleanup(mig_part_free) struct mig_part *part = NULL;
+    int result = mig_part_new(probe->rows[0]->table, 1, &part, err);
 
     (void) worker;
     for (size_t i = first; i < end && result == MIG_OK; i++) {
-        struct mig_envelope envelope;
+        struct mig_row *row;
 
-        result = mig_transform_row(probe->transform, probe->rows[i % probe->count], &arena,
-                                   &envelope, err);
+        result = mig_part_add_row(part, &row, err);
+        if (result == MIG_OK)
+            *row = *probe->rows[i % probe->count];
     }
-    return result;
+    return result == MIG_OK ? mig_transform_part(probe->transform, &scratch, part, err) : result;
 }
 
 static int make_key(struct mig_signer **ret_signer, struct mig_error *err)

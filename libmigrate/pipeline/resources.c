@@ -6,13 +6,21 @@
 #define CONNECTIONS_DEFAULT 2
 
 /* A bundle is read faster than rows are signed or loaded: what is read further ahead only gets old.
- */
-#define BUNDLE_AHEAD_MOST ((size_t) 128 << 20)
+ * A thread has a part in hand and another waiting for it, which take some 12 MiB each. */
+#define BUNDLE_AHEAD_LEAST ((size_t) 128 << 20)
+#define BUNDLE_AHEAD_A_THREAD ((size_t) 24 << 20)
 /* For what isn't rows under way but grows with the largest row: buffers of files and connections,
  * the layers around a row that is being worked on. Of little memory half. */
 #define ASIDE_MOST ((size_t) 64 << 20)
 
-int pipeline_open_budget(size_t max_memory, bool bundled, struct mig_budget **ret_budget,
+static size_t bundle_ahead(unsigned threads)
+{
+    const size_t bytes = threads * BUNDLE_AHEAD_A_THREAD;
+
+    return bytes > BUNDLE_AHEAD_LEAST ? bytes : BUNDLE_AHEAD_LEAST;
+}
+
+int pipeline_open_budget(size_t max_memory, unsigned bundle_threads, struct mig_budget **ret_budget,
                          struct shares *ret_shares, struct mig_error *err)
 {
     size_t bytes = max_memory > 0 ? max_memory : MIG_MAX_MEMORY_DEFAULT;
@@ -21,8 +29,8 @@ int pipeline_open_budget(size_t max_memory, bool bundled, struct mig_budget **re
         return mig_fail(err, MIG_E_USAGE, "%zu bytes of memory are too few: %zu MiB at least",
                         bytes, MIG_MAX_MEMORY_LEAST >> 20);
     bytes -= bytes / 2 < ASIDE_MOST ? bytes / 2 : ASIDE_MOST;
-    if (bundled && bytes > BUNDLE_AHEAD_MOST)
-        bytes = BUNDLE_AHEAD_MOST;
+    if (bundle_threads > 0 && bytes > bundle_ahead(bundle_threads))
+        bytes = bundle_ahead(bundle_threads);
     *ret_shares = (struct shares){.read_ahead_bytes = bytes / 8, .lane_bytes = bytes / 2};
     return mig_budget_open(bytes, ret_budget, err);
 }

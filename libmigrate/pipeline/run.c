@@ -20,6 +20,7 @@
 struct run_job {
     const struct mig_manifest *manifest;
     const struct mig_hooks *hooks;
+    const struct mig_stop *stop;
     struct pipeline_keys keys;
     struct throttle *throttle;
     struct source_set sources; /* the first one also answers what is asked beside the reading */
@@ -33,6 +34,7 @@ struct run_job {
     struct mig_blockers blockers;
     char chain_out[PATH_SIZE + NAME_ROOM];
     struct mig_spool *spool; /* the chain's share; NULL when there was no room for it */
+    bool catching_up;        /* the spool has seen it all */
 };
 
 static void run_job_release(struct run_job *job)
@@ -258,6 +260,7 @@ static int move_rows(struct run_job *job, struct mig_error *err)
         if (result != MIG_OK || !want_those_behind(ends, wanted, all_ends, count))
             break;
         options.stage = "catching up";
+        job->catching_up = true;
     }
     if (result == MIG_OK)
         result = nodes_set_failed_aside(&job->nodes, all_ends, err);
@@ -300,6 +303,31 @@ static int recount(struct run_job *job, struct recount *found, struct mig_error 
     return result;
 }
 
+/* What was set aside and its bundle may be more than the disk holds: then one without the other. */
+static int bundle_chain(struct run_job *job, bool *ret_there, struct mig_error *err)
+{
+    struct pipeline_chain chain = {.manifest = job->manifest,
+                                   .run = &job->run,
+                                   .source = job->sources.items[0],
+                                   .spool = job->spool,
+                                   .node = job->nodes.items[0],
+                                   .out = job->chain_out,
+                                   .blockers = &job->blockers,
+                                   .hooks = job->hooks,
+                                   .stop = job->stop};
+    struct mig_error failure = MIG_ERROR_INIT;
+    int result = pipeline_bundle_chain(&chain, ret_there, &failure);
+
+    if (result == MIG_E_IO && job->spool) {
+        go_on_without_spool(job, &failure);
+        chain.spool = NULL;
+        return pipeline_bundle_chain(&chain, ret_there, err);
+    }
+    if (result != MIG_OK && err)
+        *err = failure;
+    return result;
+}
+
 /* With a node away the run stays open on all of them: the next sitting takes it up for that one. */
 static int finish(struct run_job *job, struct mig_account **ret_account, struct mig_error *err)
 {
@@ -311,9 +339,7 @@ static int finish(struct run_job *job, struct mig_account **ret_account, struct 
     if (job->nodes.away_count > 0)
         return mig_account_read(&job->nodes, job->run.facts.run, ret_account, err);
     if ((result = mig_source_blockers(job->sources.items[0], &job->blockers, err)) != MIG_OK ||
-        (result = pipeline_bundle_chain(job->manifest, &job->run, job->sources.items[0], job->spool,
-                                        job->nodes.items[0], job->chain_out, &job->blockers,
-                                        job->hooks, &has_bundle, err)) != MIG_OK ||
+        (result = bundle_chain(job, &has_bundle, err)) != MIG_OK ||
         (result = recount(job, &found, err)) != MIG_OK)
         return result;
     for (size_t i = 0; i < job->nodes.count && result == MIG_OK; i++)
@@ -337,6 +363,10 @@ int pipeline_check_chain_folder(const struct mig_manifest *manifest,
 
     if (!folder)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    if (!*path || strcmp(path, "-") == 0) {
+        mig_fail(err, MIG_E_USAGE, "the chain-bound envelopes can't be written to '%s'", path);
+        return mig_hint(err, "name a folder or a .tar file with --chain-out");
+    }
     if (strlen(path) >= PATH_SIZE)
         return mig_fail(err, MIG_E_USAGE, "the path '%.60s...' is too long", path);
     if (access(folder, W_OK | X_OK) == 0)
@@ -383,7 +413,8 @@ int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_o
                      const struct mig_hooks *hooks, const struct mig_stop *stop,
                      struct mig_account **ret_account, struct mig_error *err)
 {
-    mig_cleanup(run_job_release) struct run_job job = {.manifest = manifest, .hooks = hooks};
+    mig_cleanup(run_job_release) struct run_job job = {
+        .manifest = manifest, .hooks = hooks, .stop = stop};
     int result;
 
     if ((result = pipeline_check_chain_folder(manifest, options, err)) != MIG_OK ||

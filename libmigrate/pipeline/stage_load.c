@@ -61,7 +61,8 @@ static int load_parts(struct load_job *job, struct mig_nodes *nodes, struct flow
     const struct flow_source source = {.take = take_envelopes, .stop = stop_taking, .context = job};
     struct flow_end *ends = calloc(nodes->count + 1, sizeof *ends);
     struct shares shares;
-    int result = ends ? pipeline_open_budget(max_memory, true, &job->budget, &shares, err)
+    int result = ends ? pipeline_open_budget(max_memory, mig_thread_count(options->threads),
+                                             &job->budget, &shares, err)
                       : mig_fail(err, MIG_E_NOMEM, "out of memory");
 
     if (result == MIG_OK) {

@@ -93,9 +93,9 @@ static int open_workshop(struct transform_job *job, const struct mig_resources *
 
     job->threads = mig_thread_count(resources->threads);
     job->scratch = calloc(job->threads, sizeof *job->scratch);
-    return job->scratch
-               ? pipeline_open_budget(resources->max_memory, true, &job->budget, &shares, err)
-               : mig_fail(err, MIG_E_NOMEM, "out of memory");
+    return job->scratch ? pipeline_open_budget(resources->max_memory, job->threads, &job->budget,
+                                               &shares, err)
+                        : mig_fail(err, MIG_E_NOMEM, "out of memory");
 }
 
 /* The bundle's facts become those of the envelopes. */

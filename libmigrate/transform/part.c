@@ -19,25 +19,6 @@ static void count_envelopes(struct mig_part *part)
         mig_tally_envelope(&part->tally, &part->envelopes[i]);
 }
 
-static int keep(struct mig_arena *arena, struct mig_bytes *bytes, struct mig_error *err)
-{
-    return bytes->size > 0 ? mig_arena_copy(arena, *bytes, bytes, err) : MIG_OK;
-}
-
-static int keep_what_is_loaded(struct mig_arena *arena, struct mig_envelope *envelope,
-                               struct mig_error *err)
-{
-    int result;
-
-    envelope->payer_envelope = (struct mig_bytes){0};
-    if (envelope->route != MIG_ROUTE_CHAIN)
-        envelope->client_envelope = (struct mig_bytes){0};
-    if ((result = keep(arena, &envelope->topic, err)) != MIG_OK ||
-        (result = keep(arena, &envelope->client_envelope, err)) != MIG_OK)
-        return result;
-    return keep(arena, &envelope->originator_envelope, err);
-}
-
 int mig_transform_part(const struct mig_transform *transform, struct mig_arena *scratch,
                        struct mig_part *part, struct mig_error *err)
 {
@@ -49,7 +30,7 @@ int mig_transform_part(const struct mig_transform *transform, struct mig_arena *
         result = transform_batch(transform, part->rows + done, part->row_count - done, NULL,
                                  scratch, part->envelopes + done, &taken, err);
         for (size_t i = done; result == MIG_OK && i < done + taken; i++)
-            result = keep_what_is_loaded(&part->arena, &part->envelopes[i], err);
+            result = mig_envelope_keep(&part->envelopes[i], &part->arena, err);
     }
     if (result == MIG_OK)
         count_envelopes(part);

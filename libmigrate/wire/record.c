@@ -166,3 +166,32 @@ int mig_envelope_decode(struct mig_bytes record, struct mig_arena *arena,
         return result;
     return read_message((const void *) message, arena, row, ret_envelope, err);
 }
+
+static int keep(struct mig_arena *arena, struct mig_bytes *bytes, struct mig_error *err)
+{
+    return bytes->size > 0 ? mig_arena_copy(arena, *bytes, bytes, err) : MIG_OK;
+}
+
+int mig_envelope_keep(struct mig_envelope *envelope, struct mig_arena *arena, struct mig_error *err)
+{
+    int result;
+
+    envelope->payer_envelope = (struct mig_bytes){0};
+    if (envelope->route != MIG_ROUTE_CHAIN)
+        envelope->client_envelope = (struct mig_bytes){0};
+    if ((result = keep(arena, &envelope->topic, err)) != MIG_OK ||
+        (result = keep(arena, &envelope->client_envelope, err)) != MIG_OK)
+        return result;
+    return keep(arena, &envelope->originator_envelope, err);
+}
+
+int mig_row_keep(struct mig_row *row, struct mig_arena *arena, struct mig_error *err)
+{
+    const struct mig_table_info *info = mig_table_info(row->table);
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < info->column_count && result == MIG_OK; i++)
+        if (info->columns[i].type == MIG_COLUMN_BYTES)
+            result = keep(arena, &row->values[i].bytes, err);
+    return result;
+}

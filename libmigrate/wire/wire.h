@@ -228,6 +228,14 @@ int mig_envelope_encode(const struct mig_envelope *envelope, struct mig_buffer *
 int mig_envelope_decode(struct mig_bytes record, struct mig_arena *arena,
                         struct mig_envelope *ret_envelope, struct mig_error *err);
 
+/* Copies into arena what is loaded, bundled or put on chain: of an envelope for nodes the topic and
+ * the outermost layer, of one for the chain the topic and the client envelope; it forgets the
+ * layers in between. The row is not copied. Errors: MIG_E_NOMEM. */
+int mig_envelope_keep(struct mig_envelope *envelope, struct mig_arena *arena,
+                      struct mig_error *err);
+/* The same for the bytes of a row. */
+int mig_row_keep(struct mig_row *row, struct mig_arena *arena, struct mig_error *err);
+
 /* ---- the layers of an originator envelope -------------------------------------------------- */
 
 /* Builds ClientEnvelope bytes in arena. payload_field is the number of the oneof's member (2 group

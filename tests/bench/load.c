@@ -81,7 +81,7 @@ static void load(struct mig_nodes *nodes, struct mig_run *run, struct ready *rea
 
     if (!ends)
         bench_die("load", "out of memory");
-    check(pipeline_open_budget(0, true, &ready->budget, &shares, &err), &err);
+    check(pipeline_open_budget(0, threads, &ready->budget, &shares, &err), &err);
     options.lane_bytes = shares.lane_bytes;
     for (size_t i = 0; i < nodes->count; i++)
         check(mig_node_run_begin(nodes->items[i], run, &err), &err);

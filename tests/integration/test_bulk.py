@@ -332,7 +332,7 @@ def test_killed_just_before_it_attaches(full):
     process = start_run(full)
     assert wait_for(full.alpha, "query ~ 'COPY xmtp_migrate.meta_'")
     with Holding(full.alpha, "SELECT pg_advisory_xact_lock_shared(5)"):
-        assert wait_for(full.alpha, "query ~ 'ROLLBACK TO SAVEPOINT mig_attach'")
+        assert wait_for(full.alpha, "state = 'active' AND query ~ '^SAVEPOINT mig_attach'")
         process.kill()
         process.communicate()
     finish_after_a_kill(full)
@@ -342,7 +342,7 @@ def test_interrupted_while_it_waits_to_attach(full):
     process = start_run(full)
     assert wait_for(full.alpha, "query ~ 'COPY xmtp_migrate.meta_'")
     with Holding(full.alpha, "SELECT pg_advisory_xact_lock_shared(5)"):
-        assert wait_for(full.alpha, "query ~ 'ROLLBACK TO SAVEPOINT mig_attach'")
+        assert wait_for(full.alpha, "state = 'active' AND query ~ '^SAVEPOINT mig_attach'")
         process.send_signal(signal.SIGINT)
         sent = time.monotonic()
         process.communicate(timeout=20)
