@@ -292,12 +292,31 @@ static int complete_halves(struct mig_node *node, uint32_t originator, const str
                             : result;
 }
 
+/* Where the role has the right to it. */
+static int set_replication_role(struct mig_node *node, const char *role, struct mig_error *err)
+{
+    char sql[NODE_SQL_SIZE];
+
+    snprintf(sql, sizeof sql,
+             "SELECT set_config('session_replication_role', '%s', true) WHERE"
+             " has_parameter_privilege('session_replication_role', 'SET')",
+             role);
+    return mig_pg_exec(node->pg, sql, err);
+}
+
+/* The foreign key of blobs is not looked up row by row: the rows that it asks for are those just
+ * inserted, which nobody else can see, let alone delete. The node's makers of bands wait meanwhile,
+ * and its writers behind them. */
 static int insert_missing(struct mig_node *node, uint32_t originator, uint64_t count,
                           struct mig_error *err)
 {
-    int result = insert_meta(node, originator, NULL, count, err);
+    int result;
 
-    return result == MIG_OK ? insert_blobs(node, originator, NULL, count, err) : result;
+    if ((result = insert_meta(node, originator, NULL, count, err)) != MIG_OK ||
+        (result = set_replication_role(node, "replica", err)) != MIG_OK ||
+        (result = insert_blobs(node, originator, NULL, count, err)) != MIG_OK)
+        return result;
+    return set_replication_role(node, "origin", err);
 }
 
 static int count_usage(struct mig_node *node, uint32_t originator, struct mig_error *err)

@@ -36,8 +36,9 @@ GRANT USAGE, SELECT ON SEQUENCE public.payers_id_seq TO :"role";
 -- How far standbys are behind and who is at work: for the pauses that a manifest's limits ask for.
 GRANT pg_read_all_stats TO :"role";
 
--- Filling empty bands at full speed: rows come into a table that is no partition yet, so that their
--- foreign keys can't be looked up row by row. Without this right they take the slower way.
+-- Speed: rows come into a table that is no partition yet, where their foreign keys can't be looked up
+-- row by row, or together with the rows that their foreign keys ask for, where they need not be.
+-- Without this right they take the slower way.
 GRANT SET ON PARAMETER session_replication_role TO :"role";
 
 -- Where the data lies, by which `xmtp-migrate plan` tells whether there is room for it.

@@ -205,6 +205,16 @@ def test_bulk_staging_and_file_by_file_come_to_the_same(full, tmp_path):
     assert clocks(delta) == clocks(account_of(full))
 
 
+def test_staged_blobs_are_not_looked_up_row_by_row(full):
+    put_in_the_way(full.beta)
+    run(full)
+    assert not took_bulk(full.beta)
+    looked, there = rows(full.beta, f"""
+        SELECT idx_scan, (SELECT count(*) FROM {BLOB}_o10_s0_1000000) FROM pg_stat_user_indexes
+        WHERE indexrelname = '{META}_o10_s0_1000000_pkey'""")[0]
+    assert int(looked) < 100 < int(there)
+
+
 def account_of(full):
     """The node that took everything on the bulk path."""
     return full.first
