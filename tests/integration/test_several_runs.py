@@ -334,6 +334,13 @@ def test_a_place_for_the_chains_bundle_is_looked_at_before_rows_move(world, tmp_
     other.mkdir()
     (other / "cat.jpg").write_text("meow")
     assert "cat.jpg" in world.run("--chain-out", other, status=2).err
+    for nowhere in ("-", ""):
+        assert "name a folder" in world.run("--chain-out", nowhere, status=2).err
+    dangling = tmp_path / "dangling"
+    dangling.symlink_to(tmp_path / "nothing")
+    ran = world.run("--chain-out", dangling, status=1)
+    assert "dangling" in ran.err
+    assert count(world.alpha, META, f"originator_node_id = 10 AND originator_sequence_id = {id}") == 0
     world.run("--chain-out", tmp_path / "chain2.tar")
     assert "exists" in world.run("--chain-out", tmp_path / "chain2.tar", status=2).err
 
