@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RECORDS_KEPT ((size_t) 8 << 20)
 #define LENGTH_BITS_MAX 35 /* five bytes of a varint: more than a record may be long */
 
 static uint32_t read_word(const uint8_t *bytes)
@@ -196,6 +197,14 @@ static int decode_frame(struct bundle_codec *codec, struct mig_bytes frame, enum
                             : result;
 }
 
+/* What a part of large rows needed is not kept for those to come. */
+static void trim(struct bundle_codec *codec)
+{
+    mig_arena_reset(&codec->scratch);
+    if (codec->records.capacity > RECORDS_KEPT)
+        mig_buffer_release(&codec->records);
+}
+
 int bundle_decode_part(struct bundle_codec *codec, struct mig_bytes file, enum mig_stage stage,
                        struct mig_part **ret_part, struct mig_bundle_entry *ret_entry,
                        struct mig_error *err)
@@ -212,6 +221,7 @@ int bundle_decode_part(struct bundle_codec *codec, struct mig_bytes file, enum m
         result = mig_part_new(entry.table, entry.first_id, &part, err);
     if (result == MIG_OK)
         result = decode_frame(codec, file, stage, &entry, part, err);
+    trim(codec);
     if (result != MIG_OK)
         return result;
     *ret_part = mig_take(part);

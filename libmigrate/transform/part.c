@@ -32,6 +32,7 @@ int mig_transform_part(const struct mig_transform *transform, struct mig_arena *
         for (size_t i = done; result == MIG_OK && i < done + taken; i++)
             result = mig_envelope_keep(&part->envelopes[i], &part->arena, err);
     }
+    mig_arena_reset(scratch); /* a large row's layers wait for nobody */
     if (result == MIG_OK)
         count_envelopes(part);
     return result;
