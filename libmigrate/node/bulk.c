@@ -195,32 +195,30 @@ struct copy_into {
     int (*put)(const struct node_bulk *, const struct mig_envelope *, struct mig_error *);
 };
 
-static int copy_rows(const struct node_bulk *bulk, const struct mig_part *part,
-                     const struct copy_into *into, uint64_t *ret_rows, struct mig_error *err)
+static int begin_copy(const struct node_bulk *bulk, const struct copy_into *into,
+                      struct mig_error *err)
 {
-    uint64_t sent = 0, arrived = 0;
     char sql[NODE_SQL_SIZE];
-    int result;
 
     snprintf(sql, sizeof sql, "COPY " NODE_BULK_NAME " (%s) FROM STDIN (FORMAT binary%s)",
              into->name, bulk->band.originator, bulk->band.start, into->columns, into->options);
-    result = mig_pg_copy_in(into->pg, sql, err);
-    for (size_t i = 0; i < part->row_count && result == MIG_OK; i++) {
-        if (part->envelopes[i].route != MIG_ROUTE_NODE)
-            continue;
-        result = into->put(bulk, &part->envelopes[i], err);
-        sent++;
-    }
-    if (result == MIG_OK)
-        result = mig_pg_copy_in_end(into->pg, &arrived, err);
+    return mig_pg_copy_in(into->pg, sql, err);
+}
+
+static int end_copy(const struct node_bulk *bulk, const struct copy_into *into, uint64_t sent,
+                    struct mig_error *err)
+{
+    uint64_t arrived = 0;
+    int result = mig_pg_copy_in_end(into->pg, &arrived, err);
+
     if (result == MIG_OK && arrived != sent)
         result =
             mig_fail(err, MIG_E_CORRUPT, "node '%s': %" PRIu64 " rows arrived in %s of %" PRIu64,
                      bulk->side->entry->name, arrived, into->name, sent);
-    *ret_rows = sent;
     return result;
 }
 
+/* Row by row into both, so that both sessions' processes are at work at the same time. */
 static int copy_part(const struct node_bulk *bulk, const struct mig_part *part, uint64_t *ret_rows,
                      struct mig_error *err)
 {
@@ -233,8 +231,18 @@ static int copy_part(const struct node_bulk *bulk, const struct mig_part *part, 
     };
     int result = MIG_OK;
 
+    *ret_rows = 0;
     for (size_t i = 0; i < mig_count_of(tables) && result == MIG_OK; i++)
-        result = copy_rows(bulk, part, &tables[i], ret_rows, err);
+        result = begin_copy(bulk, &tables[i], err);
+    for (size_t row = 0; row < part->row_count && result == MIG_OK; row++) {
+        if (part->envelopes[row].route != MIG_ROUTE_NODE)
+            continue;
+        for (size_t i = 0; i < mig_count_of(tables) && result == MIG_OK; i++)
+            result = tables[i].put(bulk, &part->envelopes[row], err);
+        (*ret_rows)++;
+    }
+    for (size_t i = 0; i < mig_count_of(tables) && result == MIG_OK; i++)
+        result = end_copy(bulk, &tables[i], *ret_rows, err);
     return result;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 typedef uint64_t keccak_word;
+#define KECCAK_ROUND_INLINING __attribute__((noinline))
 
 #include "libmigrate/sign/keccak_round.h"
 

@@ -11,6 +11,7 @@
 #define STATES 4 /* as many as AVX2 has room for; AVX-512 adds registers and rotations */
 
 typedef uint64_t keccak_word __attribute__((vector_size(8 * STATES)));
+#define KECCAK_ROUND_INLINING inline __attribute__((always_inline))
 
 #include "libmigrate/sign/keccak_round.h"
 

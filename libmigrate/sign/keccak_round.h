@@ -1,6 +1,8 @@
 /*
- * One round of Keccak-f[1600] over whatever `keccak_word` is where this is included: a lane of one
- * state, or the same lane of several states side by side. Names follow the Keccak reference.
+ * Keccak-f[1600] over whatever `keccak_word` is where this is included: a lane of one state, or the
+ * same lane of several states side by side. Names follow the Keccak reference. Vectors must be
+ * inlined into a function for their processor; of one state a round by itself fits its registers
+ * better: KECCAK_ROUND_INLINING says which.
  */
 #ifndef MIG_KECCAK_ROUND_H
 #define MIG_KECCAK_ROUND_H
@@ -43,8 +45,8 @@ static const uint64_t keccak_constants[KECCAK_ROUNDS] = {
 
 /* Written out and from one state into another: only so does the compiler hold a row in registers
  * and turn constants into plain rotations. */
-static inline __attribute__((always_inline)) void
-keccak_round(const keccak_word a[KECCAK_LANES], keccak_word e[KECCAK_LANES], uint64_t constant)
+static KECCAK_ROUND_INLINING void keccak_round(const keccak_word a[KECCAK_LANES],
+                                               keccak_word e[KECCAK_LANES], uint64_t constant)
 {
     const keccak_word c[5] = {PARITY(0), PARITY(1), PARITY(2), PARITY(3), PARITY(4)};
     const keccak_word d[5] = {c[4] ^ ROTATE(c[1], 1), c[0] ^ ROTATE(c[2], 1),
