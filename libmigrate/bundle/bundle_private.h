@@ -222,6 +222,7 @@ int bundle_behind_end(struct bundle_behind *behind, struct mig_error *err);
 void bundle_behind_free(struct bundle_behind **behind);
 
 struct bundle_input {
+    bool comes_in; /* the next file is waited for, and may never come */
     /* The next file in order: header, parts, index. An empty name: there are no more.
      * content is emptied first. Errors: MIG_E_CORRUPT (names that may not be, cut off), MIG_E_IO,
      * MIG_E_NOMEM. */

@@ -206,4 +206,4 @@ static int rewind_folder(void *state, struct mig_error *err)
     return MIG_OK;
 }
 
-const struct bundle_input bundle_input_folder = {next, rewind_folder, close_folder};
+const struct bundle_input bundle_input_folder = {false, next, rewind_folder, close_folder};

@@ -245,6 +245,6 @@ static int rewind_tar(void *state, struct mig_error *err)
     return begin_archive(tar, err);
 }
 
-const struct bundle_input bundle_input_file = {next, rewind_tar, close_tar};
-const struct bundle_input bundle_input_spooled = {next, rewind_tar, close_tar};
-const struct bundle_input bundle_input_stream = {next, NULL, close_tar};
+const struct bundle_input bundle_input_file = {false, next, rewind_tar, close_tar};
+const struct bundle_input bundle_input_spooled = {true, next, rewind_tar, close_tar};
+const struct bundle_input bundle_input_stream = {true, next, NULL, close_tar};

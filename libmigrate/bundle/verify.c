@@ -131,8 +131,8 @@ int bundle_pass_run(const struct bundle_pass *pass, unsigned threads, struct mig
     static const struct mig_line line = {
         .take = take, .work = work, .give = give, .discard = discard};
     struct job job = {.pass = pass};
-    /* A file of a stream is judged before the next is waited for, which may never come. */
-    const unsigned count = pass->input == &bundle_input_spooled ? 1 : mig_thread_count(threads);
+    /* A file of a stream is judged before the next is waited for. */
+    const unsigned count = pass->input->comes_in ? 1 : mig_thread_count(threads);
     int result = mig_budget_open(IN_HAND_MOST, &job.budget, err);
 
     if (result != MIG_OK)

@@ -207,14 +207,17 @@ static int pass(struct run_job *job, const bool *wanted, struct flow_options *op
 {
     mig_cleanup(free_ranges) struct read_range *ranges = NULL;
     mig_cleanup(mig_budget_free) struct mig_budget *budget = NULL;
-    const struct flow_source source = {take_parcel, transform_part, set_chain_aside, stop_reading,
-                                       job};
+    const struct flow_source source = {.take = take_parcel,
+                                       .transform = transform_part,
+                                       .see = job->catching_up ? NULL : set_chain_aside,
+                                       .stop = stop_reading,
+                                       .context = job};
     struct shares shares;
     size_t count = 0;
     int result;
 
     if ((result = find_ranges(job, wanted, &ranges, &count, err)) != MIG_OK ||
-        (result = pipeline_open_budget(job->max_memory, false, &budget, &shares, err)) != MIG_OK ||
+        (result = pipeline_open_budget(job->max_memory, 0, &budget, &shares, err)) != MIG_OK ||
         (result = read_ahead_open(&job->sources, ranges, count, budget, shares.read_ahead_bytes,
                                   &job->ahead, err)) != MIG_OK)
         return result;
