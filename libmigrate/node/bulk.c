@@ -101,6 +101,27 @@ static void *finish(void *context)
     return NULL;
 }
 
+/* What was lost once may be lost again: the next time it is staged, so that some of it stays. */
+static void lose(struct node_bulks *bulks, int64_t start)
+{
+    bulks->has_slow = true;
+    bulks->slow_start = start;
+}
+
+bool mig_node_lost_band(const struct mig_node *node, enum mig_table table, int64_t *ret_start)
+{
+    const struct node_bulks *bulks = &node->bulks[table];
+    const struct node_bulk *open = bulks->finishing ? bulks->finishing : bulks->filling;
+
+    *ret_start = open ? open->band.start : bulks->slow_start;
+    return open || bulks->has_slow;
+}
+
+void mig_node_stage_band(struct mig_node *node, enum mig_table table, int64_t start)
+{
+    lose(&node->bulks[table], start);
+}
+
 /* Waits for the band that is being finished, if there is one. */
 static int join_finishing(struct node_bulks *bulks, struct mig_error *err)
 {
@@ -109,6 +130,8 @@ static int join_finishing(struct node_bulks *bulks, struct mig_error *err)
     if (!bulk)
         return MIG_OK;
     pthread_join(bulk->thread, NULL);
+    if (bulk->result != MIG_OK)
+        lose(bulks, bulk->band.start);
     if (bulk->result != MIG_OK && err)
         *err = bulk->err;
     return bulk->result;
@@ -403,6 +426,7 @@ int node_bulk_take(struct mig_node *node, struct node_load_job *job, bool *ret_t
     if (!bulks->filling)
         return join_finishing(bulks, err);
     if ((result = fill(bulks->filling, job, err)) != MIG_OK) {
+        lose(bulks, bulks->filling->band.start);
         bulk_free(&bulks->filling);
         return result;
     }

@@ -125,6 +125,16 @@ const char *mig_node_name(const struct mig_node *node)
     return node->entry->name;
 }
 
+size_t mig_node_index(const struct mig_node *node)
+{
+    return (size_t) (node->entry - node->manifest->nodes);
+}
+
+bool mig_node_alive(const struct mig_node *node)
+{
+    return mig_pg_alive(node->pg);
+}
+
 /* Who has the lock, if anybody has. */
 static int ask_who(struct mig_node *node, struct mig_pg_result *answer, struct mig_error *err)
 {

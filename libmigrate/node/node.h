@@ -35,6 +35,9 @@ int mig_node_open(const struct mig_manifest *manifest, size_t index, enum mig_no
 /* What was loaded but not flushed is rolled back. */
 void mig_node_close(struct mig_node **node);
 const char *mig_node_name(const struct mig_node *node);
+size_t mig_node_index(const struct mig_node *node); /* among the manifest's */
+/* Whether its connection still stands, as far as is known without asking. */
+bool mig_node_alive(const struct mig_node *node);
 
 /*
  * Connects for reading and finds all that would keep a run from writing to the node, whatever it
@@ -173,6 +176,11 @@ int mig_node_load(struct mig_node *node, const struct mig_run *run, const struct
 
 /* Waits until all that mig_node_load() took is committed. Errors: as mig_node_load(). */
 int mig_node_flush(struct mig_node *node, struct mig_error *err);
+
+/* The band of a table that was not committed when something failed, if any; or is yet to be. */
+bool mig_node_lost_band(const struct mig_node *node, enum mig_table table, int64_t *ret_start);
+/* Rows of this band are staged, whatever way they could take. */
+void mig_node_stage_band(struct mig_node *node, enum mig_table table, int64_t start);
 
 /* ---- the account -------------------------------------------------------------------------- */
 

@@ -234,8 +234,7 @@ static int give(void *context, void **item, struct mig_error *err)
 {
     struct flow *flow = context;
     mig_cleanup(parcel_drop) struct parcel *parcel = mig_take(*item);
-    int result =
-        flow->source->see ? flow->source->see(flow->source->context, parcel->part, err) : MIG_OK;
+    int result = flow->source->see ? flow->source->see(flow->source->context, parcel, err) : MIG_OK;
 
     if (result != MIG_OK)
         return result;

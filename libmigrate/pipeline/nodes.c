@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int note_away(struct mig_nodes *nodes, const char *name, const struct mig_error *why,
-                     struct mig_error *err)
+static int note_away(struct mig_nodes *nodes, const char *name, size_t index,
+                     const struct mig_error *why, struct mig_error *err)
 {
     struct mig_away *away = &nodes->away[nodes->away_count];
 
-    away->name = strdup(name);
+    *away = (struct mig_away){.name = strdup(name), .index = index};
     if (!away->name)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
     away->why = *why;
@@ -42,7 +42,7 @@ static int open_nodes(const struct mig_manifest *manifest, const char *name,
                 *err = why;
             return result;
         }
-        if ((result = note_away(nodes, manifest->nodes[i].name, &why, err)) != MIG_OK)
+        if ((result = note_away(nodes, manifest->nodes[i].name, i, &why, err)) != MIG_OK)
             return result;
     }
     if (nodes->count + nodes->away_count > 0)
@@ -91,14 +91,61 @@ int mig_nodes_open_present(const struct mig_manifest *manifest, const char *name
 int mig_nodes_set_aside(struct mig_nodes *nodes, size_t index, const struct mig_error *why,
                         struct mig_error *err)
 {
-    int result = note_away(nodes, mig_node_name(nodes->items[index]), why, err);
+    struct mig_node *node = nodes->items[index];
+    struct mig_away *away = &nodes->away[nodes->away_count];
+    int result = note_away(nodes, mig_node_name(node), mig_node_index(node), why, err);
 
     if (result != MIG_OK)
         return result;
+    away->awaited = true;
+    for (int table = 0; table < MIG_TABLE_COUNT; table++)
+        away->has_lost[table] =
+            mig_node_lost_band(node, (enum mig_table) table, &away->lost[table]);
     mig_node_close(&nodes->items[index]);
     nodes->count--;
     memmove(&nodes->items[index], &nodes->items[index + 1],
             (nodes->count - index) * sizeof(struct mig_node *));
+    return MIG_OK;
+}
+
+static void forget_away(struct mig_nodes *nodes, size_t index)
+{
+    free(nodes->away[index].name);
+    nodes->away_count--;
+    memmove(&nodes->away[index], &nodes->away[index + 1],
+            (nodes->away_count - index) * sizeof *nodes->away);
+}
+
+int mig_nodes_bring_back(struct mig_nodes *nodes, const struct mig_manifest *manifest,
+                         const struct mig_hooks *hooks, const struct mig_stop *stop,
+                         size_t *ret_back, struct mig_error *err)
+{
+    *ret_back = 0;
+    for (size_t i = nodes->away_count; i > 0; i--) {
+        struct mig_away *away = &nodes->away[i - 1];
+        struct mig_node *node = NULL;
+        struct mig_error why = MIG_ERROR_INIT;
+        int result = away->awaited ? mig_node_open(manifest, away->index, MIG_NODE_WRITE, hooks,
+                                                   stop, &node, &why)
+                                   : MIG_E_TEMPORARY;
+
+        if (result == MIG_E_TEMPORARY) {
+            away->why = why.code == MIG_OK ? away->why : why;
+            continue;
+        }
+        if (result != MIG_OK) {
+            if (err)
+                *err = why;
+            return result;
+        }
+        for (int table = 0; table < MIG_TABLE_COUNT; table++)
+            if (away->has_lost[table])
+                mig_node_stage_band(node, (enum mig_table) table, away->lost[table]);
+        mig_log(hooks, MIG_LOG_INFO, "node '%s' is back", away->name);
+        nodes->items[nodes->count++] = node;
+        forget_away(nodes, i - 1);
+        ++*ret_back;
+    }
     return MIG_OK;
 }
 

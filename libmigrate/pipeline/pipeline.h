@@ -16,6 +16,10 @@
 /* A node that can't be reached now. */
 struct mig_away {
     char *name;
+    size_t index; /* among the manifest's */
+    bool awaited; /* was there before: mig_nodes_bring_back() tries it */
+    bool has_lost[MIG_TABLE_COUNT];
+    int64_t lost[MIG_TABLE_COUNT]; /* the band of a table that went with it */
     struct mig_error why;
 };
 
@@ -35,9 +39,14 @@ int mig_nodes_open_present(const struct mig_manifest *manifest, const char *name
                            enum mig_node_access access, const struct mig_hooks *hooks,
                            const struct mig_stop *stop, struct mig_nodes *ret_nodes,
                            struct mig_error *err);
-/* Closes a node and counts it among those that are away. Errors: MIG_E_NOMEM. */
+/* Closes a node and counts it among those that are away, and awaited. Errors: MIG_E_NOMEM. */
 int mig_nodes_set_aside(struct mig_nodes *nodes, size_t index, const struct mig_error *why,
                         struct mig_error *err);
+/* Opens again which of the awaited nodes can be reached; they come behind the others.
+ * Errors: as mig_node_open(), of a failure that does not pass. */
+int mig_nodes_bring_back(struct mig_nodes *nodes, const struct mig_manifest *manifest,
+                         const struct mig_hooks *hooks, const struct mig_stop *stop,
+                         size_t *ret_back, struct mig_error *err);
 void mig_nodes_close(struct mig_nodes *nodes);
 
 /* ---- the account -------------------------------------------------------------------------- */
@@ -101,13 +110,15 @@ int mig_account_outcome(const struct mig_account *account, struct mig_error *err
 
 #define MIG_MAX_MEMORY_DEFAULT ((size_t) 512 << 20)
 #define MIG_MAX_MEMORY_LEAST ((size_t) 64 << 20)
+#define MIG_RETRY_S_DEFAULT 300
 
-/* All zero: as is best by default. */
+/* All zero: as is best by default, and nothing tried again. */
 struct mig_resources {
     unsigned threads;            /* 0: all cores */
     unsigned source_connections; /* 0: 2 */
     size_t max_memory;           /* bytes of rows and envelopes under way; 0: the default */
     uint32_t max_rate;           /* rows a second read from the source; 0: as fast as it goes */
+    unsigned retry_s; /* for how long a fault that passes is tried again; 0: it ends the job */
 };
 
 /* ---- in one process ----------------------------------------------------------------------- */

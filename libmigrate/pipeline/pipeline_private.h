@@ -107,8 +107,8 @@ struct flow_source {
     /* Makes envelopes of its rows; NULL when they are made. Several threads at once, worker below
      * the number of threads. */
     int (*transform)(void *context, unsigned worker, struct mig_part *part, struct mig_error *err);
-    /* Sees each transformed part once, in order, before the nodes do; may be NULL. */
-    int (*see)(void *context, const struct mig_part *part, struct mig_error *err);
+    /* Sees each transformed parcel once, in order, before the nodes do; may be NULL. */
+    int (*see)(void *context, struct parcel *parcel, struct mig_error *err);
     /* Wakes a take that waits; it fails from then on. */
     void (*stop)(void *context);
     void *context;
@@ -179,8 +179,9 @@ struct source_set {
     struct mig_source **items;
     size_t count;
 };
-/* Opens as many as are wanted, 0 being the default, and no more than there are tables. */
-int source_set_open(const struct mig_manifest *manifest, unsigned connections,
+/* Opens as many as are wanted, 0 being the default, and no more than there are tables; each tries
+ * for retry_s what fails later. */
+int source_set_open(const struct mig_manifest *manifest, unsigned connections, unsigned retry_s,
                     const struct mig_hooks *hooks, const struct mig_stop *stop,
                     struct source_set *ret_sources, struct mig_error *err);
 void source_set_close(struct source_set *sources);

@@ -165,6 +165,8 @@ int read_ahead_next(struct read_ahead *ahead, struct parcel **ret_parcel, struct
 
 void read_ahead_stop(struct read_ahead *ahead)
 {
+    for (size_t i = 0; i < ahead->reader_count; i++)
+        mig_source_leave(ahead->readers[i].source, true);
     mig_queue_cancel(ahead->queue);
     mig_budget_cancel(ahead->budget);
 }
@@ -179,6 +181,8 @@ void read_ahead_close(struct read_ahead **ahead)
         read_ahead_stop(a);
     for (size_t i = 0; i < a->reader_count; i++)
         pthread_join(a->readers[i].thread, NULL);
+    for (size_t i = 0; i < a->reader_count; i++)
+        mig_source_leave(a->readers[i].source, false);
     mig_queue_free(&a->queue);
     pthread_mutex_destroy(&a->lock);
     free(a->readers);

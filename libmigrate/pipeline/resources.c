@@ -35,7 +35,7 @@ int pipeline_open_budget(size_t max_memory, unsigned bundle_threads, struct mig_
     return mig_budget_open(bytes, ret_budget, err);
 }
 
-int source_set_open(const struct mig_manifest *manifest, unsigned connections,
+int source_set_open(const struct mig_manifest *manifest, unsigned connections, unsigned retry_s,
                     const struct mig_hooks *hooks, const struct mig_stop *stop,
                     struct source_set *ret_sources, struct mig_error *err)
 {
@@ -52,6 +52,8 @@ int source_set_open(const struct mig_manifest *manifest, unsigned connections,
         result = mig_source_open(manifest, hooks, stop, &sources.items[sources.count], err);
     if (result != MIG_OK)
         return result;
+    for (size_t i = 0; i < sources.count; i++)
+        mig_source_set_retry(sources.items[i], retry_s);
     *ret_sources = sources;
     sources = (struct source_set){0};
     return MIG_OK;

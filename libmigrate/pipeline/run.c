@@ -3,7 +3,7 @@
  * is done is known from the nodes' books alone.
  */
 #include "libmigrate/io/io.h"
-#include "libmigrate/pipeline/pipeline_private.h"
+#include "libmigrate/pipeline/run_job.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -16,110 +16,54 @@
 #define PATH_SIZE 768 /* of what a person names */
 #define NAME_ROOM 128 /* for what we name inside it */
 
-/* Everything a run needs, released together. */
-struct run_job {
-    const struct mig_manifest *manifest;
-    const struct mig_hooks *hooks;
-    const struct mig_stop *stop;
-    struct pipeline_keys keys;
-    struct throttle *throttle;
-    struct source_set sources; /* the first one also answers what is asked beside the reading */
-    struct mig_nodes nodes;
-    struct mig_transform *transform;
-    size_t max_memory;
-    unsigned threads;
-    struct mig_arena *scratch; /* one a thread */
-    struct read_ahead *ahead;
-    struct mig_run run;
+/* A run, and what it does beside moving rows. */
+struct run {
+    struct run_job job;
     struct mig_blockers blockers;
     char chain_out[PATH_SIZE + NAME_ROOM];
     struct mig_spool *spool; /* the chain's share; NULL when there was no room for it */
-    bool catching_up;        /* the spool has seen it all */
 };
 
-static void run_job_release(struct run_job *job)
+static void run_release(struct run *run)
 {
-    throttle_leave(job->throttle);
-    read_ahead_close(&job->ahead);
-    for (unsigned i = 0; job->scratch && i < job->threads; i++)
-        mig_arena_release(&job->scratch[i]);
-    free(job->scratch);
-    mig_transform_free(&job->transform);
-    mig_nodes_close(&job->nodes);
-    source_set_close(&job->sources);
-    pipeline_keys_release(&job->keys);
-    throttle_close(&job->throttle);
-    mig_spool_free(&job->spool);
-    mig_blockers_release(&job->blockers);
-}
-
-static int open_throttle(struct run_job *job, const struct mig_run_options *options,
-                         const struct mig_stop *stop, struct mig_error *err)
-{
-    const struct throttle_options kept = {
-        .max_rate = options->resources.max_rate, .source = true, .nodes = true, .stage = "run"};
-    int result = throttle_open(job->manifest, &kept, job->hooks, stop, &job->throttle, err);
-
-    if (result == MIG_OK)
-        source_set_gate(&job->sources, throttle_gate(job->throttle));
-    return result;
-}
-
-static int take_parcel(void *context, struct parcel **ret_parcel, struct mig_error *err)
-{
-    struct run_job *job = context;
-
-    return read_ahead_next(job->ahead, ret_parcel, err);
-}
-
-static int transform_part(void *context, unsigned worker, struct mig_part *part,
-                          struct mig_error *err)
-{
-    struct run_job *job = context;
-
-    return mig_transform_part(job->transform, &job->scratch[worker], part, err);
+    run_job_release(&run->job);
+    mig_spool_free(&run->spool);
+    mig_blockers_release(&run->blockers);
 }
 
 /* Without a spool the chain's share is read once more in the end: slower, and nothing else. */
-static void go_on_without_spool(struct run_job *job, const struct mig_error *why)
+static void go_on_without_spool(struct run *run, const struct mig_error *why)
 {
-    mig_log(job->hooks, MIG_LOG_WARN,
+    mig_log(run->job.hooks, MIG_LOG_WARN,
             "%s: rows for the chain will be read from the source once more", why->message);
-    mig_spool_free(&job->spool);
+    mig_spool_free(&run->spool);
 }
 
-static int open_spool(struct run_job *job, struct mig_error *err)
+static int open_spool(struct run *run, struct mig_error *err)
 {
-    mig_cleanup(mig_free_text) char *folder = mig_folder_of(job->chain_out);
+    mig_cleanup(mig_free_text) char *folder = mig_folder_of(run->chain_out);
     struct mig_error failure = MIG_ERROR_INIT;
 
     if (!folder)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
-    if (mig_spool_open(folder, &job->spool, &failure) != MIG_OK)
-        go_on_without_spool(job, &failure);
+    if (mig_spool_open(folder, &run->spool, &failure) != MIG_OK)
+        go_on_without_spool(run, &failure);
     return MIG_OK;
 }
 
-static int set_chain_aside(void *context, const struct mig_part *part, struct mig_error *err)
+static int set_chain_aside(void *context, struct parcel *parcel, struct mig_error *err)
 {
-    struct run_job *job = context;
+    struct run *run = context;
     struct mig_error failure = MIG_ERROR_INIT;
-    int result = job->spool ? mig_spool_add(job->spool, part, &failure) : MIG_OK;
+    int result = run->spool ? mig_spool_add(run->spool, parcel->part, &failure) : MIG_OK;
 
     if (result == MIG_E_IO) {
-        go_on_without_spool(job, &failure);
+        go_on_without_spool(run, &failure);
         return MIG_OK;
     }
     if (result != MIG_OK && err)
         *err = failure;
     return result;
-}
-
-static void stop_reading(void *context)
-{
-    struct run_job *job = context;
-
-    read_ahead_stop(job->ahead);
 }
 
 /* ---- what is left to do ------------------------------------------------------------------- */
@@ -153,9 +97,10 @@ static int ranges_of_table(struct run_job *job, const bool *wanted, enum mig_tab
     return MIG_OK;
 }
 
-static int find_ranges(struct run_job *job, const bool *wanted, struct read_range **ret_ranges,
+static int find_ranges(void *context, const bool *wanted, struct read_range **ret_ranges,
                        size_t *ret_count, struct mig_error *err)
 {
+    struct run_job *job = context;
     struct read_range *ranges = NULL;
     size_t count = 0;
     int result = MIG_OK;
@@ -196,79 +141,60 @@ static int estimate(struct run_job *job, uint64_t *ret_total, struct mig_error *
     return result;
 }
 
-static void free_ranges(struct read_range **ranges)
+/* Waits for nodes that were lost, until one is back. Whoever stays away for too long is left to the
+ * next sitting. */
+static int await_nodes(struct run_job *job, bool *ret_back, struct mig_error *err)
 {
-    free(*ranges);
-}
+    size_t back = 0;
 
-/* One pass over what the nodes wanted lack. */
-static int pass(struct run_job *job, const bool *wanted, struct flow_options *options,
-                struct flow_end *ret_ends, struct mig_error *err)
-{
-    mig_cleanup(free_ranges) struct read_range *ranges = NULL;
-    mig_cleanup(mig_budget_free) struct mig_budget *budget = NULL;
-    const struct flow_source source = {.take = take_parcel,
-                                       .transform = transform_part,
-                                       .see = job->catching_up ? NULL : set_chain_aside,
-                                       .stop = stop_reading,
-                                       .context = job};
-    struct shares shares;
-    size_t count = 0;
-    int result;
+    while (back == 0) {
+        struct mig_error failure = MIG_ERROR_INIT;
+        size_t i = 0;
+        int result;
 
-    if ((result = find_ranges(job, wanted, &ranges, &count, err)) != MIG_OK ||
-        (result = pipeline_open_budget(job->max_memory, 0, &budget, &shares, err)) != MIG_OK ||
-        (result = read_ahead_open(&job->sources, ranges, count, budget, shares.read_ahead_bytes,
-                                  &job->ahead, err)) != MIG_OK)
-        return result;
-    options->lane_bytes = shares.lane_bytes;
-    result = flow_to_nodes(&job->nodes, wanted, options, &source, ret_ends, err);
-    read_ahead_close(&job->ahead);
-    return result;
-}
-
-/* Whom the next pass is for: those that were left behind. What came of the others stays. */
-static bool want_those_behind(const struct flow_end *ends, bool *wanted, struct flow_end *all_ends,
-                              size_t count)
-{
-    bool any = false;
-
-    for (size_t i = 0; i < count; i++) {
-        if (wanted[i])
-            all_ends[i] = ends[i];
-        wanted[i] = wanted[i] && ends[i].end == LANE_BEHIND;
-        any = any || wanted[i];
-    }
-    return any;
-}
-
-static int move_rows(struct run_job *job, struct mig_error *err)
-{
-    const size_t count = job->nodes.count;
-    struct flow_options options = {.run = &job->run,
-                                   .hooks = job->hooks,
-                                   .stage = "run",
-                                   .throttle = job->throttle,
-                                   .threads = job->threads,
-                                   .may_leave_behind = true};
-    struct flow_end *ends = calloc(2 * count, sizeof *ends), *all_ends = ends + count;
-    bool *wanted = calloc(count, sizeof *wanted);
-    int result = ends && wanted ? estimate(job, &options.total_rows, err)
-                                : mig_fail(err, MIG_E_NOMEM, "out of memory");
-
-    for (size_t i = 0; wanted && i < count; i++)
-        wanted[i] = true;
-    while (result == MIG_OK) {
-        result = pass(job, wanted, &options, ends, err);
-        if (result != MIG_OK || !want_those_behind(ends, wanted, all_ends, count))
+        while (i < job->nodes.away_count && !job->nodes.away[i].awaited)
+            i++;
+        if (i == job->nodes.away_count)
             break;
-        options.stage = "catching up";
-        job->catching_up = true;
+        result =
+            mig_retry_wait(&job->retry, &job->nodes.away[i].why, job->hooks, job->stop, &failure);
+        if (result == MIG_E_TEMPORARY && job->nodes.count > 0)
+            break;
+        if (result != MIG_OK) {
+            if (err)
+                *err = failure;
+            return result;
+        }
+        if ((result = run_job_bring_back(job, &back, err)) != MIG_OK)
+            return result;
     }
-    if (result == MIG_OK)
-        result = nodes_set_failed_aside(&job->nodes, all_ends, err);
-    free(ends);
-    free(wanted);
+    *ret_back = back > 0;
+    return MIG_OK;
+}
+
+/* Passes, until every node that is there has all. */
+static int move_rows(struct run *run, struct mig_error *err)
+{
+    struct run_job *job = &run->job;
+    const char *stage = "run";
+    bool back = true;
+    uint64_t total;
+    int result = estimate(job, &total, err);
+
+    run_job_want_all(job);
+    job->see = set_chain_aside;
+    job->see_context = run;
+    while (result == MIG_OK && back) {
+        while (result == MIG_OK && run_job_lacks(job)) {
+            result = run_job_pass(job, stage, total, find_ranges, job, err);
+            /* Who has all of it has it from a pass that saw everything. */
+            if (job->nodes.count > 0 && !job->places[mig_node_index(job->nodes.items[0])].lacks)
+                job->see = NULL;
+            stage = "catching up";
+        }
+        if (result == MIG_OK)
+            result = await_nodes(job, &back, err);
+    }
     return result;
 }
 
@@ -307,22 +233,23 @@ static int recount(struct run_job *job, struct recount *found, struct mig_error 
 }
 
 /* What was set aside and its bundle may be more than the disk holds: then one without the other. */
-static int bundle_chain(struct run_job *job, bool *ret_there, struct mig_error *err)
+static int bundle_chain(struct run *run, bool *ret_there, struct mig_error *err)
 {
+    const struct run_job *job = &run->job;
     struct pipeline_chain chain = {.manifest = job->manifest,
                                    .run = &job->run,
                                    .source = job->sources.items[0],
-                                   .spool = job->spool,
+                                   .spool = run->spool,
                                    .node = job->nodes.items[0],
-                                   .out = job->chain_out,
-                                   .blockers = &job->blockers,
+                                   .out = run->chain_out,
+                                   .blockers = &run->blockers,
                                    .hooks = job->hooks,
                                    .stop = job->stop};
     struct mig_error failure = MIG_ERROR_INIT;
     int result = pipeline_bundle_chain(&chain, ret_there, &failure);
 
-    if (result == MIG_E_IO && job->spool) {
-        go_on_without_spool(job, &failure);
+    if (result == MIG_E_IO && run->spool) {
+        go_on_without_spool(run, &failure);
         chain.spool = NULL;
         return pipeline_bundle_chain(&chain, ret_there, err);
     }
@@ -332,30 +259,59 @@ static int bundle_chain(struct run_job *job, bool *ret_there, struct mig_error *
 }
 
 /* With a node away the run stays open on all of them: the next sitting takes it up for that one. */
-static int finish(struct run_job *job, struct mig_account **ret_account, struct mig_error *err)
+static int finish(struct run *run, struct mig_account **ret_account, struct mig_error *err)
 {
     mig_cleanup(mig_account_free) struct mig_account *account = NULL;
+    struct run_job *job = &run->job;
     struct recount found = {.count = 0};
     bool has_bundle = false;
     int result;
 
     if (job->nodes.away_count > 0)
         return mig_account_read(&job->nodes, job->run.facts.run, ret_account, err);
-    if ((result = mig_source_blockers(job->sources.items[0], &job->blockers, err)) != MIG_OK ||
-        (result = bundle_chain(job, &has_bundle, err)) != MIG_OK ||
+    if ((result = mig_source_blockers(job->sources.items[0], &run->blockers, err)) != MIG_OK ||
+        (result = bundle_chain(run, &has_bundle, err)) != MIG_OK ||
         (result = recount(job, &found, err)) != MIG_OK)
         return result;
     for (size_t i = 0; i < job->nodes.count && result == MIG_OK; i++)
-        result = mig_node_run_finish(job->nodes.items[i], &job->run, &job->blockers, found.problems,
+        result = mig_node_run_finish(job->nodes.items[i], &job->run, &run->blockers, found.problems,
                                      found.count, err);
     if (result == MIG_OK)
         result = mig_account_read(&job->nodes, job->run.facts.run, &account, err);
     if (result != MIG_OK)
         return result;
     if (has_bundle)
-        mig_log(job->hooks, MIG_LOG_INFO, "for the chain: %s", job->chain_out);
+        mig_log(job->hooks, MIG_LOG_INFO, "for the chain: %s", run->chain_out);
     *ret_account = mig_take(account);
     return MIG_OK;
+}
+
+/* A node that is lost at the very end is awaited like any other: with a new connection, and the run
+ * taken up where its books are. */
+static int move_and_finish(struct run *run, struct mig_account **ret_account, struct mig_error *err)
+{
+    struct run_job *job = &run->job;
+    bool back;
+
+    for (;;) {
+        struct mig_error failure = MIG_ERROR_INIT;
+        int result = move_rows(run, err);
+
+        if (result != MIG_OK)
+            return result;
+        result = finish(run, ret_account, &failure);
+        for (size_t i = job->nodes.count; i > 0 && result == MIG_E_TEMPORARY; i--)
+            if (mig_nodes_set_aside(&job->nodes, i - 1, &failure, &failure) != MIG_OK)
+                result = failure.code;
+        if (result == MIG_E_TEMPORARY) {
+            if ((result = await_nodes(job, &back, err)) != MIG_OK)
+                return result;
+            continue;
+        }
+        if (result != MIG_OK && err)
+            *err = failure;
+        return result;
+    }
 }
 
 int pipeline_check_chain_folder(const struct mig_manifest *manifest,
@@ -379,65 +335,36 @@ int pipeline_check_chain_folder(const struct mig_manifest *manifest,
     return mig_hint(err, "say where with --chain-out");
 }
 
-static int choose_chain_out(struct run_job *job, const struct mig_run_options *options,
+static int choose_chain_out(struct run *run, const struct mig_run_options *options,
                             struct mig_error *err)
 {
-    mig_cleanup(mig_free_text) char *folder = mig_folder_of(job->manifest->path);
+    mig_cleanup(mig_free_text) char *folder = mig_folder_of(run->job.manifest->path);
 
     if (!folder)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
-    snprintf(job->chain_out, sizeof job->chain_out, "%.*s", PATH_SIZE - 1,
+    snprintf(run->chain_out, sizeof run->chain_out, "%.*s", PATH_SIZE - 1,
              options->chain_out ? options->chain_out : folder);
     if (!options->chain_out)
-        snprintf(job->chain_out + strlen(job->chain_out), NAME_ROOM, "/%.64s-chain-%s",
-                 job->manifest->network, job->run.facts.run);
+        snprintf(run->chain_out + strlen(run->chain_out), NAME_ROOM, "/%.64s-chain-%s",
+                 run->job.manifest->network, run->job.run.facts.run);
     return MIG_OK;
-}
-
-static int begin_everywhere(struct run_job *job, struct mig_error *err)
-{
-    int result = MIG_OK;
-
-    for (size_t i = 0; i < job->nodes.count && result == MIG_OK; i++)
-        result = mig_node_run_begin(job->nodes.items[i], &job->run, err);
-    return result;
-}
-
-static int open_workshop(struct run_job *job, const struct mig_resources *resources,
-                         struct mig_error *err)
-{
-    job->max_memory = resources->max_memory;
-    job->threads = mig_thread_count(resources->threads);
-    job->scratch = calloc(job->threads, sizeof *job->scratch);
-    return job->scratch ? MIG_OK : mig_fail(err, MIG_E_NOMEM, "out of memory");
 }
 
 int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
                      const struct mig_hooks *hooks, const struct mig_stop *stop,
                      struct mig_account **ret_account, struct mig_error *err)
 {
-    mig_cleanup(run_job_release) struct run_job job = {
-        .manifest = manifest, .hooks = hooks, .stop = stop};
+    mig_cleanup(run_release) struct run run = {0};
+    struct run_job *job = &run.job;
     int result;
 
     if ((result = pipeline_check_chain_folder(manifest, options, err)) != MIG_OK ||
-        (result = mig_manifest_signers(manifest, hooks, &job.keys.payer, &job.keys.originator,
-                                       err)) != MIG_OK ||
-        (result = open_workshop(&job, &options->resources, err)) != MIG_OK ||
-        (result = source_set_open(manifest, options->resources.source_connections, hooks, stop,
-                                  &job.sources, err)) != MIG_OK ||
-        (result = mig_nodes_open_present(manifest, NULL, MIG_NODE_WRITE, hooks, stop, &job.nodes,
-                                         err)) != MIG_OK ||
-        (result = open_throttle(&job, options, stop, err)) != MIG_OK ||
-        (result = pipeline_choose_run(manifest, options, &job.keys, job.sources.items[0],
-                                      &job.nodes, hooks, &job.run, err)) != MIG_OK ||
-        (result = choose_chain_out(&job, options, err)) != MIG_OK ||
-        (result = pipeline_check_chain_out(job.chain_out, &job.run, err)) != MIG_OK ||
-        (result = open_spool(&job, err)) != MIG_OK ||
-        (result = begin_everywhere(&job, err)) != MIG_OK ||
-        (result = mig_transform_open(manifest, job.run.facts.as_of_ns, job.keys.payer,
-                                     job.keys.originator, &job.transform, err)) != MIG_OK ||
-        (result = move_rows(&job, err)) != MIG_OK)
+        (result = run_job_open(job, manifest, options, hooks, stop, err)) != MIG_OK ||
+        (result = pipeline_choose_run(manifest, options, &job->keys, job->sources.items[0],
+                                      &job->nodes, hooks, &job->run, err)) != MIG_OK ||
+        (result = choose_chain_out(&run, options, err)) != MIG_OK ||
+        (result = pipeline_check_chain_out(run.chain_out, &job->run, err)) != MIG_OK ||
+        (result = open_spool(&run, err)) != MIG_OK || (result = run_job_begin(job, err)) != MIG_OK)
         return result;
-    return finish(&job, ret_account, err);
+    return move_and_finish(&run, ret_account, err);
 }

@@ -131,8 +131,8 @@ int mig_pipeline_export(const struct mig_manifest *manifest, bool has_as_of, int
         as_of_ns = mig_time_now_ns();
     /* One after another unless asked for: the same rows make the same bundle. */
     if ((result = source_set_open(
-             manifest, resources->source_connections > 0 ? resources->source_connections : 1, hooks,
-             stop, &job.sources, err)) != MIG_OK ||
+             manifest, resources->source_connections > 0 ? resources->source_connections : 1,
+             resources->retry_s, hooks, stop, &job.sources, err)) != MIG_OK ||
         (result = open_throttle(&job, resources->max_rate, stop, err)) != MIG_OK ||
         (result = pipeline_facts(manifest, as_of_ns, NULL, hooks, &summary.facts, err)) != MIG_OK ||
         (result = mig_bundle_create(out, &summary.facts, &job.writer, err)) != MIG_OK ||

@@ -71,6 +71,22 @@ static int list_columns(struct mig_source *source, const struct mig_pg_result *c
     return result;
 }
 
+/* A source that is connected to again must be as it was: a row has one form for all of a job. */
+static int list_table(struct mig_source *source, const struct mig_pg_result *catalogue,
+                      enum mig_table table, struct mig_buffer *missing, struct mig_error *err)
+{
+    mig_cleanup(mig_free_text) char *before = mig_take(source->columns[table]);
+    int result = list_columns(source, catalogue, mig_table_info(table), &source->columns[table],
+                              missing, err);
+
+    if (result != MIG_OK || !before || !source->columns[table] ||
+        strcmp(before, source->columns[table]) == 0)
+        return result;
+    mig_fail(err, MIG_E_REFUSED, "source (%s): the columns of %s are others than before",
+             mig_pg_place(source->pg), mig_table_info(table)->name);
+    return mig_hint(err, "see what changed V3's schema, then run it again");
+}
+
 static int refuse_standby(struct mig_source *source, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
@@ -108,8 +124,7 @@ int source_probe(struct mig_source *source, struct mig_error *err)
                                      has_column(&catalogue, "installations", "updated_at");
     source->has_is_appended = has_column(&catalogue, "installations", "is_appended");
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++)
-        result = list_columns(source, &catalogue, mig_table_info((enum mig_table) table),
-                              &source->columns[table], &missing, err);
+        result = list_table(source, &catalogue, (enum mig_table) table, &missing, err);
     if (result != MIG_OK)
         return result;
     if (missing.size > 0) {

@@ -14,7 +14,7 @@ static int refuse_unreadable(struct mig_source *source, struct mig_errors *refus
                              struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    int result = mig_pg_query(source->pg, unreadable_sql, NULL, 0, &answer, err);
+    int result = source_query(source, unreadable_sql, NULL, 0, &answer, err);
 
     for (int row = 0; row < answer.rows && result == MIG_OK; row++) {
         struct mig_error one = MIG_ERROR_INIT;

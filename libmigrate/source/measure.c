@@ -23,7 +23,7 @@ static int ask_planner(struct mig_source *source, const struct mig_table_info *i
 
     snprintf(sql, sizeof sql, "EXPLAIN (FORMAT JSON) SELECT FROM %s WHERE %s", info->name,
              condition);
-    if ((result = mig_pg_query(source->pg, sql, NULL, 0, &answer, err)) != MIG_OK)
+    if ((result = source_query(source, sql, NULL, 0, &answer, err)) != MIG_OK)
         return result;
     found = strstr(mig_pg_text(&answer, 0, 0), member);
     if (!found)
@@ -44,10 +44,9 @@ static int look_at_table(struct mig_source *source, const struct mig_table_info 
              " schemaname = 'public' AND tablename = $1::text AND attname = $2), min(%s), max(%s)"
              " FROM %s",
              info->id_column, info->id_column, info->name);
-    result =
-        mig_pg_query(source->pg, sql,
-                     (const char *const[]){info->name, info->columns[info->created_column].name}, 2,
-                     &answer, err);
+    result = source_query(
+        source, sql, (const char *const[]){info->name, info->columns[info->created_column].name}, 2,
+        &answer, err);
     if (result != MIG_OK)
         return result;
     measure->disk_bytes = (uint64_t) mig_pg_int64(&answer, 0, 0);
@@ -101,7 +100,7 @@ int mig_source_bands(struct mig_source *source, enum mig_table table, int64_t **
              info->id_column, MIG_BAND_WIDTH, MIG_BAND_WIDTH, info->name, info->id_column,
              info->id_column, MIG_BAND_WIDTH, MIG_BAND_WIDTH, info->name, info->id_column,
              MIG_BAND_WIDTH, MIG_SEQUENCE_ID_MAX / MIG_BAND_WIDTH * MIG_BAND_WIDTH, BANDS_MAX);
-    if ((result = mig_pg_query(source->pg, sql, NULL, 0, &answer, err)) != MIG_OK)
+    if ((result = source_query(source, sql, NULL, 0, &answer, err)) != MIG_OK)
         return result;
     starts = calloc((size_t) answer.rows + 1, sizeof *starts);
     if (!starts)

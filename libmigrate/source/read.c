@@ -144,16 +144,21 @@ static int end_copy(struct mig_source *source, uint64_t sent, struct mig_error *
 }
 
 /* How long a COPY takes hangs on who waits for its rows as well: one that gave some and was ended
- * by the manifest's limit is gone on with behind them. */
-static bool may_go_on(struct source_reading *reading, const struct mig_pg *pg, int result,
-                      struct mig_error *err)
+ * by the manifest's limit is gone on with behind them, at once. Other failures that pass, later. */
+static int go_on(struct mig_source *source, const struct mig_error *failure, struct mig_error *err)
 {
-    if (result != MIG_E_TEMPORARY || !mig_pg_timed_out(pg) || reading->copied == 0)
-        return false;
+    struct source_reading *reading = &source->reading;
+    const bool moved = reading->copied > 0;
+
     reading->copying = false;
+    reading->copied = 0;
+    if (failure->code == MIG_E_TEMPORARY && mig_pg_timed_out(source->pg) && moved)
+        return MIG_OK;
+    if (failure->code == MIG_E_TEMPORARY)
+        return source_recover(source, &source->retry, failure, err);
     if (err)
-        *err = MIG_ERROR_INIT;
-    return true;
+        *err = *failure;
+    return failure->code;
 }
 
 /* The last possible row ends no part by itself: the server's count behind it is still to come. */
@@ -195,18 +200,18 @@ static int fill_part(struct mig_source *source, struct mig_part_limits limits,
         result = take_row(source, reading->kept, part, err);
     }
     while (result == MIG_OK && !reading->ended && !is_full(reading, part, limits)) {
-        if (!reading->copying) {
+        struct mig_error failure = MIG_ERROR_INIT;
+
+        if (!reading->copying)
             result = begin_copy(
-                source, reading->has_row ? reading->last_row_id + 1 : reading->next_id, err);
-            continue;
-        }
-        result = mig_pg_copy_next(source->pg, reading->kept, count, &more, &sent, err);
+                source, reading->has_row ? reading->last_row_id + 1 : reading->next_id, &failure);
+        if (result == MIG_OK)
+            result = mig_pg_copy_next(source->pg, reading->kept, count, &more, &sent, &failure);
         if (result != MIG_OK) {
-            if (!may_go_on(reading, source->pg, result, err))
-                return result;
-            result = MIG_OK;
+            result = go_on(source, &failure, err);
             continue;
         }
+        mig_retry_succeeded(&source->retry);
         if (more && (result = keep_row_of_next_band(reading, part, err)) == MIG_OK &&
             reading->has_kept)
             return MIG_OK;

@@ -31,8 +31,8 @@ static int find_sequence(struct mig_source *source, const struct mig_table_info 
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     const char *const params[] = {info->name, info->id_column};
-    int result = mig_pg_query(
-        source->pg,
+    int result = source_query(
+        source,
         "SELECT s.seqrelid::regclass::text, s.seqcache FROM pg_sequence s JOIN pg_depend d"
         " ON d.refclassid = 'pg_class'::regclass AND d.refobjid = s.seqrelid"
         " AND d.classid = 'pg_attrdef'::regclass JOIN pg_attrdef f ON f.oid = d.objid"
@@ -85,7 +85,7 @@ static int read_sequence(struct mig_source *source, const struct sequence *seque
     int result;
 
     snprintf(sql, sizeof sql, "SELECT last_value, is_called FROM %s", sequence->name);
-    result = mig_pg_query(source->pg, sql, NULL, 0, &answer, err);
+    result = source_query(source, sql, NULL, 0, &answer, err);
     if (result == MIG_OK)
         *ret_last = mig_pg_int64(&answer, 0, 0) - (mig_pg_bool(&answer, 0, 1) ? 0 : 1);
     return result;
@@ -153,7 +153,7 @@ static int look(struct mig_source *source, const struct watch *watch, const char
              " JOIN pg_locks l ON l.virtualtransaction = v AND l.locktype = 'virtualxid'"
              " JOIN pg_stat_activity a ON a.pid = l.pid ORDER BY a.xact_start NULLS LAST LIMIT 1)",
              watch->sql);
-    result = mig_pg_query(source->pg, query, params, mig_count_of(params), &answer, err);
+    result = source_query(source, query, params, mig_count_of(params), &answer, err);
     if (result != MIG_OK)
         return result;
     snprintf(ret_oldest, oldest_size, "%s",
@@ -210,7 +210,7 @@ static int read_highest(struct mig_source *source, const struct mig_table_info *
     int result;
 
     snprintf(sql, sizeof sql, "SELECT max(%s)::bigint FROM %s", info->id_column, info->name);
-    result = mig_pg_query(source->pg, sql, NULL, 0, &answer, err);
+    result = source_query(source, sql, NULL, 0, &answer, err);
     if (result == MIG_OK && mig_pg_text(&answer, 0, 0) && mig_pg_int64(&answer, 0, 0) > *bound)
         *bound = mig_pg_int64(&answer, 0, 0);
     return result;
@@ -230,7 +230,7 @@ static int find_strays(struct mig_source *source, const struct mig_table_info *i
              "SELECT min(%s)::bigint FROM %s WHERE %s > (SELECT greatest('%" PRId64 "'::bigint,"
              " last_value - (NOT is_called)::int) FROM %s)",
              info->id_column, info->name, info->id_column, settled->bound, sequence->name);
-    result = mig_pg_query(source->pg, sql, NULL, 0, &answer, err);
+    result = source_query(source, sql, NULL, 0, &answer, err);
     if (result != MIG_OK)
         return result;
     settled->has_strays = mig_pg_text(&answer, 0, 0) != NULL;

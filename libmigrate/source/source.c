@@ -16,13 +16,6 @@ int mig_source_open(const struct mig_manifest *manifest, const struct mig_hooks 
                     struct mig_error *err)
 {
     mig_cleanup(mig_source_close) struct mig_source *source = calloc(1, sizeof *source);
-    mig_cleanup(mig_secret_release) struct mig_secret dsn = {0};
-    const struct mig_pg_options options = {
-        .subject = "source",
-        .read_only = true,
-        .stop = stop,
-        .statement_timeout_s = manifest->source_limits.statement_timeout_s,
-        .lock_timeout_s = manifest->source_limits.lock_timeout_s};
     int result;
 
     if (!source)
@@ -30,10 +23,8 @@ int mig_source_open(const struct mig_manifest *manifest, const struct mig_hooks 
     source->manifest = manifest;
     source->hooks = hooks;
     source->stop = stop;
-    if ((result = mig_reference_resolve(&manifest->source_dsn, "source.dsn", hooks, &dsn, err)) !=
-            MIG_OK ||
-        (result = mig_pg_open(dsn.text, &options, &source->pg, err)) != MIG_OK ||
-        (result = source_probe(source, err)) != MIG_OK)
+    source->leaving.also = stop;
+    if ((result = source_connect(source, err)) != MIG_OK)
         return result;
     *ret_source = mig_take(source);
     return MIG_OK;
@@ -55,7 +46,7 @@ static int ask_number(struct mig_source *source, const char *sql, int64_t *ret_n
                       struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    int result = mig_pg_query(source->pg, sql, NULL, 0, &answer, err);
+    int result = source_query(source, sql, NULL, 0, &answer, err);
 
     if (result == MIG_OK)
         *ret_number = mig_pg_int64(&answer, 0, 0);
@@ -93,7 +84,7 @@ static int count_some(struct mig_source *source, const struct mig_table_info *in
              " BETWEEN '%" PRId64 "'::bigint AND '%" PRId64 "'::bigint ORDER BY %s LIMIT %d) AS c",
              info->id_column, info->name, info->id_column, first_id, last_id, info->id_column,
              COUNTED_AT_ONCE);
-    result = mig_pg_query(source->pg, sql, NULL, 0, &answer, err);
+    result = source_query(source, sql, NULL, 0, &answer, err);
     if (result == MIG_OK) {
         *ret_rows = (uint64_t) mig_pg_int64(&answer, 0, 0);
         *ret_highest = mig_pg_int64(&answer, 0, 1);
@@ -139,7 +130,7 @@ int mig_source_next_band(struct mig_source *source, enum mig_table table, int64_
              " %" PRId64 ") LIMIT %" PRIu64 ") rows) FROM first WHERE id IS NOT NULL",
              MIG_BAND_WIDTH, MIG_BAND_WIDTH, info->id_column, info->name, info->id_column, first_id,
              last_id, info->name, info->id_column, last_id, MIG_BAND_WIDTH - 1, limit);
-    result = mig_pg_query(source->pg, sql, NULL, 0, &answer, err);
+    result = source_query(source, sql, NULL, 0, &answer, err);
     if (result != MIG_OK)
         return result;
     *ret_found = answer.rows == 1;
@@ -174,7 +165,7 @@ static int find_page_end(struct mig_source *source, const char *after, char **re
              "SELECT encode(id, 'hex') FROM installations WHERE $1::text IS NULL"
              " OR id > decode($1::text, 'hex') ORDER BY id OFFSET %d LIMIT 1",
              INSTALLATIONS_AT_ONCE - 1);
-    result = mig_pg_query(source->pg, sql, &after, 1, &answer, err);
+    result = source_query(source, sql, &after, 1, &answer, err);
     if (result != MIG_OK)
         return result;
     *ret_end = answer.rows > 0 ? strdup(mig_pg_text(&answer, 0, 0)) : NULL;
@@ -188,8 +179,8 @@ static int add_page_of_blockers(struct mig_source *source, const char *after, co
                                 struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    int result = mig_pg_query(
-        source->pg,
+    int result = source_query(
+        source,
         "SELECT encode(i.id, 'hex') FROM installations i"
         " WHERE ($1::text IS NULL OR i.id > decode($1::text, 'hex'))"
         " AND ($2::text IS NULL OR i.id <= decode($2::text, 'hex'))"

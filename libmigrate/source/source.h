@@ -39,6 +39,12 @@ int mig_source_open(const struct mig_manifest *manifest, const struct mig_hooks 
                     struct mig_error *err);
 void mig_source_close(struct mig_source **source);
 
+/* For how long a connection that was lost, a server that restarts or a time limit that was reached
+ * is tried again before it is a failure; 0, as it is when opened: at once. */
+void mig_source_set_retry(struct mig_source *source, unsigned seconds);
+/* While on, nobody waits for the source to come back. Any thread. */
+void mig_source_leave(struct mig_source *source, bool leave);
+
 /*
  * The range of a table that is final. Rows with ids up to bound can no longer appear; those that
  * are missing were rolled back. Rows above what the sequence has given out were written with ids

@@ -4,6 +4,7 @@
 
 #include "libmigrate/pg/pg.h"
 #include "libmigrate/source/source.h"
+#include "libmigrate/work/work.h"
 
 /* A reading under way: COPY statements one after another, cut into parts. */
 struct source_reading {
@@ -26,13 +27,29 @@ struct mig_source {
     const struct mig_hooks *hooks;
     const struct mig_stop *stop;
     struct mig_pg *pg;
+    bool probed; /* this connection */
     char *columns[MIG_TABLE_COUNT]; /* the SELECT list of each table */
     bool can_join_installations;    /* installations has the columns that key packages need */
     bool has_is_appended;
     struct source_reading reading;
+    struct mig_retry retry; /* of the reading; since the last row */
+    unsigned retry_for_s;
+    struct mig_stop leaving; /* ends such waits */
     const struct mig_source_gate *gate;
     uint64_t ungated_rows; /* read since the gate was asked */
 };
+
+/* Connects, in place of the connection that there was, and probes. */
+int source_connect(struct mig_source *source, struct mig_error *err);
+
+/* After a failure that may pass: waits and, where the connection is gone, connects anew; again and
+ * again for as long as the source is to be waited for. Errors: why, when that is over. */
+int source_recover(struct mig_source *source, struct mig_retry *retry, const struct mig_error *why,
+                   struct mig_error *err);
+
+/* mig_pg_query(), asked again after such a failure. */
+int source_query(struct mig_source *source, const char *sql, const char *const *params,
+                 size_t param_count, struct mig_pg_result *ret_result, struct mig_error *err);
 
 /* Looks at the catalogue and fills columns and what else depends on it. */
 int source_probe(struct mig_source *source, struct mig_error *err);

@@ -115,6 +115,22 @@ int mig_line_run(const struct mig_line *line, unsigned threads, void *context,
 unsigned mig_thread_count(unsigned threads);
 
 /*
+ * Trying again what a fault that passes has ended: waits that double up to a quarter of a minute,
+ * with jitter, for a bounded time since the last success. for_s is the owner's to set, 0: never.
+ */
+struct mig_retry {
+    unsigned for_s;
+    unsigned attempts; /* since the last success */
+    int64_t since_ns;  /* when the first of them failed; monotonic */
+};
+/* Says what failed and waits before the next try. Errors: why, once for_s is over; MIG_E_CANCELLED.
+ */
+int mig_retry_wait(struct mig_retry *retry, const struct mig_error *why,
+                   const struct mig_hooks *hooks, const struct mig_stop *stop,
+                   struct mig_error *err);
+void mig_retry_succeeded(struct mig_retry *retry);
+
+/*
  * A pool of threads that share out the indexes of one job after another.
  */
 struct mig_pool;

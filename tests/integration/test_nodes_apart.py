@@ -57,7 +57,8 @@ def beta_apart(world, new_server, tool):
 
 def test_a_server_that_dies_in_the_middle_stops_nobody_else(world, beta_apart, start_tool):
     world.seed(12000)
-    process = start_tool("xmtp-migrate", "run", "--manifest", str(world.manifest), "--json")
+    process = start_tool("xmtp-migrate", "run", "--manifest", str(world.manifest), "--json",
+                         "--retry-for", "1")
     while psql(world.beta, f"SELECT count(*) > 0 FROM {META}") != "t":
         assert process.poll() is None
     beta_apart.stop(signal.SIGQUIT)

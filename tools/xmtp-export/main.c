@@ -2,7 +2,7 @@
 #include "tools/common/account.h"
 
 static const char *out;
-static unsigned source_connections, max_rate;
+static unsigned source_connections, max_rate, retry_s = MIG_RETRY_S_DEFAULT;
 
 static int export_rows(struct tool *tool, int argc, char **argv, struct mig_error *err)
 {
@@ -18,6 +18,7 @@ static int export_rows(struct tool *tool, int argc, char **argv, struct mig_erro
     }
     tool->resources.source_connections = source_connections;
     tool->resources.max_rate = max_rate;
+    tool->resources.retry_s = retry_s;
     if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
         (result = mig_pipeline_export(manifest, tool->has_as_of, tool->as_of_ns, out,
                                       &tool->resources, &tool->hooks, tool->stop, &summary, err)) !=
@@ -30,6 +31,8 @@ static const struct tool_option options[] = {
     {"out", "P", "where to: a folder, a .tar file, or - for a tar stream", TOOL_TEXT, &out},
     {"source-connections", "N", "tables read at once (default: 1)", TOOL_COUNT,
      &source_connections},
+    {"retry-for", "SECONDS", "try again for so long what fails and may pass; 0: not (default: 300)",
+     TOOL_UNSIGNED, &retry_s},
     {"max-rate", "N", "rows read a second at most (default: no limit)", TOOL_COUNT, &max_rate},
     {.name = NULL},
 };

@@ -1,7 +1,7 @@
 /* run and status: the main job, and the account of it. */
 #include "tools/xmtp-migrate/migrate.h"
 
-struct run_words run_words;
+struct run_words run_words = {.retry_s = MIG_RETRY_S_DEFAULT};
 
 struct mig_run_options run_options_of(const struct tool *tool)
 {
@@ -15,6 +15,7 @@ struct mig_run_options run_options_of(const struct tool *tool)
 
     options.resources.source_connections = run_words.source_connections;
     options.resources.max_rate = run_words.max_rate;
+    options.resources.retry_s = run_words.retry_s;
     return options;
 }
 

@@ -11,6 +11,9 @@
          &run_words.source_connections},                                                           \
         {"new-run", NULL, "begin a new run even if one is unfinished", TOOL_FLAG,                  \
          &run_words.new_run},                                                                      \
+        {"retry-for", "SECONDS",                                                                   \
+         "try again for so long what fails and may pass; 0: not (default: 300)", TOOL_UNSIGNED,    \
+         &run_words.retry_s},                                                                      \
     {                                                                                              \
         "max-rate", "N", "rows read from the source a second at most (default: no limit)",         \
             TOOL_COUNT, &run_words.max_rate                                                        \

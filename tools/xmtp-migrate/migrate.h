@@ -8,7 +8,7 @@ struct run_words {
     const char *chain_out;
     unsigned source_connections;
     bool new_run, dry_run;
-    unsigned max_rate;
+    unsigned max_rate, retry_s;
 };
 extern struct run_words run_words;
 /* What they and the common options ask for. */
