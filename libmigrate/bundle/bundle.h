@@ -42,8 +42,11 @@ int mig_tally_parse_json(const char *text, struct mig_tally *ret_tally, struct m
 struct mig_part {
     enum mig_table table;
     int64_t first_id, last_id;
-    bool settled;           /* false: above what the sequence gave out; read anew by every run */
-    uint64_t rows_sent;     /* how many rows the source's server says it sent */
+    bool settled;  /* false: above what the sequence gave out; read anew by every run */
+    bool followed; /* behind what the run had settled when it was begun */
+    int64_t
+        books_first_id; /* of the part in a node's books that this one goes on with, or begins */
+    uint64_t rows_sent; /* how many rows the source's server says it sent */
     struct mig_arena arena; /* holds all bytes of rows and envelopes */
     struct mig_row *rows;   /* rising ids; malloc'd */
     size_t row_count, row_capacity;

@@ -15,7 +15,7 @@ int mig_part_new(enum mig_table table, int64_t first_id, struct mig_part **ret_p
         return mig_fail(err, MIG_E_NOMEM, "cannot make a part of %s: out of memory",
                         mig_table_info(table)->name);
     part->table = table;
-    part->first_id = part->last_id = first_id;
+    part->first_id = part->last_id = part->books_first_id = first_id;
     part->arena = MIG_ARENA_INIT;
     *ret_part = part;
     return MIG_OK;

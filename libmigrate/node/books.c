@@ -166,14 +166,15 @@ static int add_load(struct counts *counts, enum mig_table table,
     return add(counts, name, "", "conflicts", (int64_t) result_counts->conflicts, err);
 }
 
-/* Parts above what the sequence gave out are read by every run: the last reading counts. */
+/* Parts above what the sequence gave out are read by every run: the last reading counts, and what
+ * the sequence has passed since is settled. */
 static int forget_unsettled(struct mig_node *node, const struct mig_run *run,
                             const struct mig_part *part, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     char first[NODE_NUMBER_SIZE], last[NODE_NUMBER_SIZE];
 
-    if (part->settled)
+    if (part->settled && !part->followed)
         return MIG_OK;
     return mig_pg_query(node->pg,
                         "DELETE FROM xmtp_migrate.parts WHERE run = $1 AND source_table = $2"
@@ -200,13 +201,17 @@ static int list_chain_ids(const struct mig_part *part, struct mig_buffer *ids,
     return result == MIG_OK && ids->size > 0 ? mig_buffer_append(ids, "}", 2, err) : result;
 }
 
-static int insert_part(struct mig_node *node, const struct mig_run *run,
-                       const struct mig_part *part, const struct mig_part_digests *digests,
-                       const struct mig_tally *tally, struct mig_error *err)
+/* A part that is followed goes on with the one before it, as if both had been read at once: the
+ * digests are those of both. */
+static int write_part(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
+                      const struct mig_part_digests *digests, const struct mig_tally *tally,
+                      struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     mig_cleanup(mig_buffer_release) struct mig_buffer ids = MIG_BUFFER_INIT(LIST_LIMIT);
-    char first[NODE_NUMBER_SIZE], last[NODE_NUMBER_SIZE], chain[NODE_NUMBER_SIZE];
+    char books_first[NODE_NUMBER_SIZE], first[NODE_NUMBER_SIZE], last[NODE_NUMBER_SIZE],
+        chain[NODE_NUMBER_SIZE];
+    const bool grows = part->books_first_id < part->first_id;
     uint64_t for_chain = 0;
     int result = list_chain_ids(part, &ids, err);
 
@@ -214,16 +219,47 @@ static int insert_part(struct mig_node *node, const struct mig_run *run,
         return result;
     for (int kind = 0; kind < MIG_KIND_COUNT; kind++)
         for_chain += tally->kinds[kind].for_chain;
-    return mig_pg_query(
+    result = mig_pg_query(
         node->pg,
-        "INSERT INTO xmtp_migrate.parts (run, source_table, first_id, last_id,"
-        " settled, chain_rows, chain_digest, chain_ids, nodes_digest)"
-        " VALUES ($1, $2, $3, $4, $5, $6, nullif($7, ''), $8, $9)",
-        (const char *const[]){run->facts.run, mig_table_info(part->table)->name,
-                              node_number(part->first_id, first), node_number(part->last_id, last),
-                              part->settled ? "t" : "f", node_number((int64_t) for_chain, chain),
-                              digests->chain, (const char *) ids.data, digests->nodes},
-        9, &answer, err);
+        grows ? "UPDATE xmtp_migrate.parts SET last_id = $4, chain_rows = chain_rows + $6::bigint,"
+                " chain_digest = nullif($7, ''), chain_ids = chain_ids || $8::bigint[],"
+                " nodes_digest = $9, loaded_at = now() WHERE run = $1 AND source_table = $2"
+                " AND first_id = $3 AND last_id = $10::bigint - 1 AND settled = $5"
+              : "INSERT INTO xmtp_migrate.parts (run, source_table, first_id, last_id,"
+                " settled, chain_rows, chain_digest, chain_ids, nodes_digest)"
+                " SELECT $1, $2, $3, $4, $5, $6, nullif($7, ''), $8, $9"
+                " WHERE $10::bigint IS NOT NULL",
+        (const char *const[]){
+            run->facts.run, mig_table_info(part->table)->name,
+            node_number(part->books_first_id, books_first), node_number(part->last_id, last),
+            part->settled ? "t" : "f", node_number((int64_t) for_chain, chain), digests->chain,
+            (const char *) ids.data, digests->nodes, node_number(part->first_id, first)},
+        10, &answer, err);
+    if (result == MIG_OK && answer.affected != 1)
+        return mig_fail(err, MIG_E_CORRUPT,
+                        "node '%s': the books have no part of %s from %" PRId64
+                        " up to where this one goes on, %" PRId64,
+                        node->entry->name, mig_table_info(part->table)->name, part->books_first_id,
+                        part->first_id);
+    return result;
+}
+
+/* What is followed ends where the books end. */
+static int raise_bound(struct mig_node *node, const struct mig_run *run,
+                       const struct mig_part *part, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char last[NODE_NUMBER_SIZE];
+
+    if (!part->followed)
+        return MIG_OK;
+    return mig_pg_query(node->pg,
+                        "UPDATE xmtp_migrate.runs SET bounds = jsonb_set(bounds, ARRAY[$2],"
+                        " to_jsonb($3::text)) WHERE run = $1 AND (bounds->>$2)::bigint <"
+                        " $3::bigint",
+                        (const char *const[]){run->facts.run, mig_table_info(part->table)->name,
+                                              node_number(part->last_id, last)},
+                        3, &answer, err);
 }
 
 /* Which rows the run rejected: those whose letters are staged in this transaction. */
@@ -262,13 +298,14 @@ int node_book_part(struct mig_node *node, const struct mig_run *run, const struc
 
     judge_conflicts(part, conflicts, &tally);
     if ((result = forget_unsettled(node, run, part, err)) != MIG_OK ||
-        (result = insert_part(node, run, part, digests, &tally, err)) != MIG_OK ||
-        (result = book_rejected(node, run, part->table, node_number(part->first_id, first), &tally,
-                                err)) != MIG_OK ||
+        (result = write_part(node, run, part, digests, &tally, err)) != MIG_OK ||
+        (result = raise_bound(node, run, part, err)) != MIG_OK ||
+        (result = book_rejected(node, run, part->table, node_number(part->books_first_id, first),
+                                &tally, err)) != MIG_OK ||
         (result = add_tally(&counts, &tally, err)) != MIG_OK ||
         (result = add_load(&counts, part->table, result_counts, err)) != MIG_OK)
         return result;
-    return write_counts(node, run, part->table, node_number(part->first_id, first), &counts, err);
+    return write_counts(node, run, part->table, first, &counts, err);
 }
 
 /* ---- a row that was tried again ----------------------------------------------------------- */

@@ -410,7 +410,8 @@ int node_bulk_take(struct mig_node *node, struct node_load_job *job, bool *ret_t
 {
     struct node_bulks *bulks = &node->bulks[job->part->table];
     int64_t start = 0;
-    const enum place place = job->part->settled ? place_of(job->part, &start) : SEVERAL_BANDS;
+    const enum place place =
+        job->part->settled && !job->part->followed ? place_of(job->part, &start) : SEVERAL_BANDS;
     int result = MIG_OK;
 
     *ret_taken = false;

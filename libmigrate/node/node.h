@@ -83,7 +83,8 @@ int mig_node_claim(struct mig_node *node, struct mig_error *err);
 /* What is pinned for a run, the same on every node. */
 struct mig_run {
     struct mig_bundle_facts facts;   /* run id, network, as_of, profile, policy, addresses */
-    int64_t bounds[MIG_TABLE_COUNT]; /* each table's settled range ends here */
+    int64_t bounds[MIG_TABLE_COUNT]; /* each table's settled range ends here; on this node, when it
+                                      * is followed */
     bool finished;                   /* on this node */
     bool has_parts;                  /* on this node */
 };
@@ -107,7 +108,8 @@ struct mig_runs {
 void mig_runs_release(struct mig_runs *runs);
 int mig_node_runs(struct mig_node *node, struct mig_runs *ret_runs, struct mig_error *err);
 
-/* Writes a new run down, or, when the node knows it already, checks that nothing of it differs.
+/* Writes a new run down, or, when the node knows it already, checks that nothing of it differs. A
+ * node whose ranges end below the run's has yet to get there, and is no longer finished.
  * Errors: MIG_E_REFUSED naming what differs. */
 int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct mig_error *err);
 
@@ -190,6 +192,7 @@ struct mig_node_sums {
     uint64_t loaded[MIG_KIND_COUNT], already_there[MIG_KIND_COUNT];
     uint64_t conflicts[MIG_KIND_COUNT]; /* in tally they stand as rejected, not as for_nodes */
     uint64_t settled[MIG_TABLE_COUNT];  /* rows counted in settled parts */
+    int64_t bounds[MIG_TABLE_COUNT];    /* where the run's ranges end here */
     char *gap; /* where a table's parts leave a gap, overlap or end early, or NULL */
     char *odd; /* what no program of ours would write into the books, or NULL */
     bool finished;

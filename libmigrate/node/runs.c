@@ -175,8 +175,6 @@ static const char *difference(const struct mig_run *a, const struct mig_run *b)
         return "the payer key";
     if (strcmp(a->facts.originator, b->facts.originator) != 0)
         return "the originator key";
-    if (memcmp(a->bounds, b->bounds, sizeof a->bounds) != 0)
-        return "the settled ranges";
     return NULL;
 }
 
@@ -218,6 +216,30 @@ static int forget_unsettled(struct mig_node *node, const char *run, struct mig_e
         (const char *const[]){run}, 1, &answer, err);
 }
 
+/* Where a run is followed its ranges grow, on each node as far as it came: this one has yet to get
+ * as far as the others. */
+static int raise_bounds(struct mig_node *node, const struct mig_run *known,
+                        const struct mig_run *run, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    mig_cleanup(put_json) struct json_object *bounds = NULL;
+    struct mig_run raised = *known;
+
+    for (int table = 0; table < MIG_TABLE_COUNT; table++)
+        if (run->bounds[table] > raised.bounds[table])
+            raised.bounds[table] = run->bounds[table];
+    if (memcmp(raised.bounds, known->bounds, sizeof raised.bounds) == 0)
+        return MIG_OK;
+    bounds = bounds_to_json(&raised);
+    if (!bounds)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    return mig_pg_query(node->pg,
+                        "UPDATE xmtp_migrate.runs SET bounds = $2::jsonb, finished_at = NULL"
+                        " WHERE run = $1",
+                        (const char *const[]){run->facts.run, json_object_to_json_string(bounds)},
+                        2, &answer, err);
+}
+
 int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
@@ -237,8 +259,10 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
     if ((result = take_run(node, &answer, 0, &known, err)) != MIG_OK)
         return result;
     what = difference(&known, run);
-    if (!what)
+    if (!what && (result = raise_bounds(node, &known, run, err)) == MIG_OK)
         return forget_unsettled(node, run->facts.run, err);
+    if (!what)
+        return result;
     mig_fail(err, MIG_E_REFUSED, "node '%s': run %s was begun with another value for %s",
              node->entry->name, run->facts.run, what);
     return mig_hint(err, "put it back as it was, or begin a new run");

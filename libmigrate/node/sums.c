@@ -113,6 +113,18 @@ static int count_settled(struct mig_node *node, const char *run, struct mig_node
     return result;
 }
 
+static int find_bounds(struct mig_node *node, const char *run, struct mig_node_sums *sums,
+                       struct mig_error *err)
+{
+    struct mig_run known;
+    bool found;
+    int result = mig_node_find_run(node, run, &found, &known, err);
+
+    if (result == MIG_OK && found)
+        memcpy(sums->bounds, known.bounds, sizeof sums->bounds);
+    return result;
+}
+
 int mig_node_sums(struct mig_node *node, const char *run, struct mig_node_sums *ret_sums,
                   struct mig_error *err)
 {
@@ -126,6 +138,7 @@ int mig_node_sums(struct mig_node *node, const char *run, struct mig_node_sums *
     if ((result = add_up(node, run, &sums, err)) != MIG_OK ||
         (result = find_gap(node, run, &sums, err)) != MIG_OK ||
         (result = count_settled(node, run, &sums, err)) != MIG_OK ||
+        (result = find_bounds(node, run, &sums, err)) != MIG_OK ||
         (result = node_run_outcome(node, run, &sums, err)) != MIG_OK)
         return result;
     *ret_sums = sums;

@@ -133,10 +133,28 @@ static bool same_reasons(const struct mig_node_sums *a, const struct mig_node_su
     return true;
 }
 
+/* Of a run that is followed each node has as much as it has come to. */
+static int check_reach(struct mig_account *account, const struct mig_account_node *node,
+                       const struct mig_node_sums *sums, const int64_t *farthest,
+                       struct mig_error *err)
+{
+    for (int table = 0; table < MIG_TABLE_COUNT; table++) {
+        if (!sums->finished || sums->bounds[table] >= farthest[table])
+            continue;
+        account->unfinished = true;
+        return mig_account_add_problem(
+            account, err, "node '%s' is behind: it has %s up to %" PRId64 ", others up to %" PRId64,
+            node->name, mig_table_info((enum mig_table) table)->name, sums->bounds[table],
+            farthest[table]);
+    }
+    return MIG_OK;
+}
+
 static int check_node(struct mig_account *account, const struct mig_account_node *node,
                       const struct mig_node_sums *sums, const struct mig_node_sums *first,
                       struct mig_error *err)
 {
+    const bool as_far = memcmp(sums->bounds, first->bounds, sizeof sums->bounds) == 0;
     int result = MIG_OK;
 
     if (sums->gap)
@@ -155,13 +173,13 @@ static int check_node(struct mig_account *account, const struct mig_account_node
                                          node->name);
     }
     for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
-        if (!same_rows(sums, first, kind))
+        if (as_far && !same_rows(sums, first, kind))
             result = mig_account_add_problem(account, err,
                                              "%s: node '%s' counted other rows than the first node,"
                                              " some changed or were pruned at the source meanwhile:"
                                              " begin a new run (xmtp-migrate run --new-run)",
                                              mig_kind_info((enum mig_kind) kind)->name, node->name);
-    if (result == MIG_OK && !same_reasons(sums, first))
+    if (result == MIG_OK && as_far && !same_reasons(sums, first))
         result = mig_account_add_problem(
             account, err, "node '%s' rejected rows for other reasons than the first node",
             node->name);
@@ -171,9 +189,17 @@ static int check_node(struct mig_account *account, const struct mig_account_node
 static int judge(struct mig_account *account, const struct mig_node_sums *sums,
                  struct mig_error *err)
 {
+    int64_t farthest[MIG_TABLE_COUNT];
     int result = MIG_OK;
 
+    memcpy(farthest, sums[0].bounds, sizeof farthest);
+    for (size_t i = 1; i < account->node_count; i++)
+        for (int table = 0; table < MIG_TABLE_COUNT; table++)
+            if (sums[i].bounds[table] > farthest[table])
+                farthest[table] = sums[i].bounds[table];
     account->verdict = account->problem_count ? MIG_VERDICT_RED : MIG_VERDICT_GREEN;
+    for (size_t i = 0; i < account->node_count && result == MIG_OK; i++)
+        result = check_reach(account, &account->nodes[i], &sums[i], farthest, err);
     for (size_t i = 0; i < account->node_count && result == MIG_OK; i++)
         result = check_node(account, &account->nodes[i], &sums[i], &sums[0], err);
     /* What running it again would not mend is told before what it would. */

@@ -32,6 +32,16 @@ static bool same(const struct mig_booked_part *a, const struct mig_booked_part *
            strcmp(a->digest, b->digest) == 0;
 }
 
+/* The last part of a table that is followed may be behind the other node's. */
+static bool still_grows(const struct parts *parts, size_t index,
+                        const struct mig_booked_part *other)
+{
+    const struct mig_booked_part *part = &parts->items[index];
+
+    return part->first_id == other->first_id && part->last_id < other->last_id &&
+           (index + 1 == parts->count || parts->items[index + 1].table != part->table);
+}
+
 /* The first part of one node that is another on the other node, or NULL. What only one has is not
  * looked at: whether a node has all parts is for others to say. */
 static const struct mig_booked_part *first_difference(const struct parts *one,
@@ -40,7 +50,8 @@ static const struct mig_booked_part *first_difference(const struct parts *one,
     for (size_t a = 0, b = 0; a < one->count && b < other->count;) {
         const int place = compare_places(&one->items[a], &other->items[b]);
 
-        if (place == 0 && !same(&one->items[a], &other->items[b]))
+        if (place == 0 && !same(&one->items[a], &other->items[b]) &&
+            !still_grows(one, a, &other->items[b]) && !still_grows(other, b, &one->items[a]))
             return &one->items[a];
         a += place <= 0;
         b += place >= 0;

