@@ -114,7 +114,7 @@ int mig_node_runs(struct mig_node *node, struct mig_runs *ret_runs, struct mig_e
 int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct mig_error *err);
 
 /* Says that every part of the run is there. blockers go with it, and problems: sentences that make
- * the account red; NULL when nobody looked for any. */
+ * the account red; either NULL when nobody looked for any, and those told before stay. */
 int mig_node_run_finish(struct mig_node *node, const struct mig_run *run,
                         const struct mig_blockers *blockers, const char *const *problems,
                         size_t problem_count, struct mig_error *err);
@@ -123,6 +123,12 @@ int mig_node_run_finish(struct mig_node *node, const struct mig_run *run,
  * has none. */
 int mig_node_position(struct mig_node *node, const char *run, enum mig_table table,
                       int64_t *ret_last_id, struct mig_error *err);
+
+/* The last part of a table's settled range that the node has of the run; *ret_found is false when
+ * it has none. */
+int mig_node_last_part(struct mig_node *node, const char *run, enum mig_table table,
+                       bool *ret_found, int64_t *ret_first_id, int64_t *ret_last_id,
+                       struct mig_error *err);
 
 /* ---- loading ------------------------------------------------------------------------------ */
 

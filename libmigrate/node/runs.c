@@ -312,41 +312,61 @@ int mig_node_run_finish(struct mig_node *node, const struct mig_run *run,
                         size_t problem_count, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    mig_cleanup(put_json) struct json_object *blocking = mig_blockers_to_json(blockers);
+    mig_cleanup(put_json) struct json_object *blocking =
+        blockers ? mig_blockers_to_json(blockers) : NULL;
     mig_cleanup(put_json) struct json_object *wrong =
         problems ? texts_to_json(problems, problem_count) : NULL;
     int result;
 
-    if (!blocking || (problems && !wrong))
+    if ((blockers && !blocking) || (problems && !wrong))
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
-    result = mig_pg_query(
-        node->pg,
-        "UPDATE xmtp_migrate.runs SET finished_at = coalesce(finished_at, now()),"
-        " blockers = $2::jsonb, problems = coalesce($3::jsonb, problems) WHERE run = $1",
-        (const char *const[]){run->facts.run, json_object_to_json_string(blocking),
-                              wrong ? json_object_to_json_string(wrong) : NULL},
-        3, &answer, err);
+    result =
+        mig_pg_query(node->pg,
+                     "UPDATE xmtp_migrate.runs SET finished_at = coalesce(finished_at, now()),"
+                     " blockers = coalesce($2::jsonb, blockers), problems = coalesce($3::jsonb, "
+                     "problems) WHERE run = $1",
+                     (const char *const[]){run->facts.run,
+                                           blocking ? json_object_to_json_string(blocking) : NULL,
+                                           wrong ? json_object_to_json_string(wrong) : NULL},
+                     3, &answer, err);
     if (result == MIG_OK && answer.affected != 1)
         result = mig_fail(err, MIG_E_CORRUPT, "node '%s': the books know no run %s",
                           node->entry->name, run->facts.run);
     return result;
 }
 
+int mig_node_last_part(struct mig_node *node, const char *run, enum mig_table table,
+                       bool *ret_found, int64_t *ret_first_id, int64_t *ret_last_id,
+                       struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result = MIG_OK;
+
+    if (node->has_books)
+        result =
+            mig_pg_query(node->pg,
+                         "SELECT first_id, last_id FROM xmtp_migrate.parts WHERE run = $1 AND"
+                         " source_table = $2 AND settled ORDER BY first_id DESC LIMIT 1",
+                         (const char *const[]){run, mig_table_info(table)->name}, 2, &answer, err);
+    if (result != MIG_OK)
+        return result;
+    *ret_found = answer.rows == 1;
+    if (*ret_found) {
+        *ret_first_id = mig_pg_int64(&answer, 0, 0);
+        *ret_last_id = mig_pg_int64(&answer, 0, 1);
+    }
+    return MIG_OK;
+}
+
 int mig_node_position(struct mig_node *node, const char *run, enum mig_table table,
                       int64_t *ret_last_id, struct mig_error *err)
 {
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    int result;
+    int64_t first_id, last_id;
+    bool found;
+    int result = mig_node_last_part(node, run, table, &found, &first_id, &last_id, err);
 
-    *ret_last_id = INT64_MIN;
-    if (!node->has_books)
-        return MIG_OK;
-    result = mig_pg_query(node->pg,
-                          "SELECT last_id FROM xmtp_migrate.parts WHERE run = $1 AND"
-                          " source_table = $2 AND settled ORDER BY first_id DESC LIMIT 1",
-                          (const char *const[]){run, mig_table_info(table)->name}, 2, &answer, err);
-    if (result == MIG_OK && answer.rows == 1)
-        *ret_last_id = mig_pg_int64(&answer, 0, 0);
+    if (result == MIG_OK)
+        *ret_last_id = found ? last_id : INT64_MIN;
     return result;
 }
 

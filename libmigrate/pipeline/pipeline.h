@@ -143,6 +143,26 @@ int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_o
                      const struct mig_hooks *hooks, const struct mig_stop *stop,
                      struct mig_account **ret_account, struct mig_error *err);
 
+/* What follow has done: rows brought to the nodes that were farthest, and how old they were then,
+ * counted from when V3 says they were made. */
+struct mig_follow_summary {
+    uint64_t rows;
+    int64_t lag_p50_ms, lag_p99_ms, lag_max_ms;
+};
+
+/*
+ * Brings to every node what arrives at the source, as soon as it is settled, until stop is asked
+ * for; then finishes what is in hand, for some seconds at most. Goes on with the newest run; where
+ * there is none, or it is not finished, runs first.
+ *
+ * Errors: as mig_pipeline_run(); MIG_E_CANCELLED when there was no time to finish;
+ * MIG_E_TEMPORARY when source or all nodes stayed away for options->resources.retry_s.
+ */
+int mig_pipeline_follow(const struct mig_manifest *manifest, const struct mig_run_options *options,
+                        const struct mig_hooks *hooks, const struct mig_stop *stop,
+                        struct mig_follow_summary *ret_summary, struct mig_account **ret_account,
+                        struct mig_error *err);
+
 /* A band of a node that a run would bring rows to. */
 struct mig_band {
     const char *node;

@@ -87,7 +87,9 @@ static int take_parcel(void *context, struct parcel **ret_parcel, struct mig_err
 {
     struct run_job *job = context;
 
-    return read_ahead_next(job->ahead, ret_parcel, err);
+    *ret_parcel = NULL;
+    return mig_stop_check(job->ease, NULL) == MIG_OK ? read_ahead_next(job->ahead, ret_parcel, err)
+                                                     : MIG_OK;
 }
 
 static int transform_part(void *context, unsigned worker, struct mig_part *part,

@@ -13,6 +13,7 @@ struct run_job {
     const struct mig_run_options *options;
     const struct mig_hooks *hooks;
     const struct mig_stop *stop;
+    const struct mig_stop *ease; /* once asked for, a pass takes no more; may be NULL */
     struct pipeline_keys keys;
     struct throttle *throttle;
     struct source_set sources; /* the first one also answers what is asked beside the reading */

@@ -16,29 +16,25 @@
 #define POLL_MS 50
 #define WAIT_MAX_S 600
 
-struct sequence {
-    char *name; /* quoted as SQL wants it */
-    int64_t cache;
-};
-
-static void sequence_release(struct sequence *sequence)
+void source_sequence_release(struct source_sequence *sequence)
 {
     free(sequence->name);
 }
 
 static int find_sequence(struct mig_source *source, const struct mig_table_info *info,
-                         struct sequence *ret_sequence, struct mig_error *err)
+                         struct source_sequence *ret_sequence, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     const char *const params[] = {info->name, info->id_column};
     int result = source_query(
         source,
-        "SELECT s.seqrelid::regclass::text, s.seqcache FROM pg_sequence s JOIN pg_depend d"
+        "SELECT s.seqrelid::regclass::text, s.seqcache, s.seqrelid FROM pg_sequence s JOIN "
+        "pg_depend d"
         " ON d.refclassid = 'pg_class'::regclass AND d.refobjid = s.seqrelid"
         " AND d.classid = 'pg_attrdef'::regclass JOIN pg_attrdef f ON f.oid = d.objid"
         " JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum"
         " WHERE f.adrelid = $1::regclass AND a.attname = $2"
-        " UNION SELECT s.seqrelid::regclass::text, s.seqcache FROM pg_sequence s"
+        " UNION SELECT s.seqrelid::regclass::text, s.seqcache, s.seqrelid FROM pg_sequence s"
         " JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.seqrelid"
         " AND d.deptype = 'i' JOIN pg_attribute a ON a.attrelid = d.refobjid"
         " AND a.attnum = d.refobjsubid WHERE d.refobjid = $1::regclass AND a.attname = $2",
@@ -50,11 +46,12 @@ static int find_sequence(struct mig_source *source, const struct mig_table_info 
         return MIG_OK;
     ret_sequence->name = strdup(mig_pg_text(&answer, 0, 0));
     ret_sequence->cache = mig_pg_int64(&answer, 0, 1);
+    ret_sequence->oid = mig_pg_int64(&answer, 0, 2);
     return ret_sequence->name ? MIG_OK : mig_fail(err, MIG_E_NOMEM, "source: out of memory");
 }
 
 static int check_sequence(struct mig_source *source, const struct mig_table_info *info,
-                          const struct sequence *sequence, struct mig_error *err)
+                          const struct source_sequence *sequence, struct mig_error *err)
 {
     if (source->manifest->settle == MIG_SETTLE_ALL_TRANSACTIONS)
         return MIG_OK;
@@ -76,8 +73,24 @@ static int check_sequence(struct mig_source *source, const struct mig_table_info
                     "every transaction of the database instead");
 }
 
+int source_sequence(struct mig_source *source, enum mig_table table,
+                    struct source_sequence *ret_sequence, struct mig_error *err)
+{
+    const struct mig_table_info *info = mig_table_info(table);
+    mig_cleanup(source_sequence_release) struct source_sequence sequence = {0};
+    int result = find_sequence(source, info, &sequence, err);
+
+    if (result == MIG_OK)
+        result = check_sequence(source, info, &sequence, err);
+    if (result != MIG_OK)
+        return result;
+    *ret_sequence = sequence;
+    sequence = (struct source_sequence){0};
+    return MIG_OK;
+}
+
 /* Highest id the sequence has given out. */
-static int read_sequence(struct mig_source *source, const struct sequence *sequence,
+static int read_sequence(struct mig_source *source, const struct source_sequence *sequence,
                          int64_t *ret_last, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
@@ -94,13 +107,11 @@ static int read_sequence(struct mig_source *source, const struct sequence *seque
 int mig_source_last_id(struct mig_source *source, enum mig_table table, int64_t *ret_last,
                        struct mig_error *err)
 {
-    const struct mig_table_info *info = mig_table_info(table);
-    mig_cleanup(sequence_release) struct sequence sequence = {0};
+    mig_cleanup(source_sequence_release) struct source_sequence sequence = {0};
     int64_t last = INT64_MAX;
     int result;
 
-    if ((result = find_sequence(source, info, &sequence, err)) != MIG_OK ||
-        (result = check_sequence(source, info, &sequence, err)) != MIG_OK)
+    if ((result = source_sequence(source, table, &sequence, err)) != MIG_OK)
         return result;
     if (sequence.name && source->manifest->settle == MIG_SETTLE_WRITERS &&
         (result = read_sequence(source, &sequence, &last, err)) != MIG_OK)
@@ -219,7 +230,7 @@ static int read_highest(struct mig_source *source, const struct mig_table_info *
 /* The first row above all that the sequence has given out. A statement reads the sequence as it is
  * then, after it chose what rows it sees: those drawn meanwhile are no strays. */
 static int find_strays(struct mig_source *source, const struct mig_table_info *info,
-                       const struct sequence *sequence, struct mig_settled *settled,
+                       const struct source_sequence *sequence, struct mig_settled *settled,
                        struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
@@ -242,13 +253,12 @@ int mig_source_settle(struct mig_source *source, enum mig_table table,
                       struct mig_settled *ret_settled, struct mig_error *err)
 {
     const struct mig_table_info *info = mig_table_info(table);
-    mig_cleanup(sequence_release) struct sequence sequence = {0};
+    mig_cleanup(source_sequence_release) struct source_sequence sequence = {0};
     struct mig_settled settled = {0};
     struct watch watch = {.table = info->name};
     int result;
 
-    if ((result = find_sequence(source, info, &sequence, err)) != MIG_OK ||
-        (result = check_sequence(source, info, &sequence, err)) != MIG_OK)
+    if ((result = source_sequence(source, table, &sequence, err)) != MIG_OK)
         return result;
     if (sequence.name && (result = read_sequence(source, &sequence, &settled.bound, err)) != MIG_OK)
         return result;
@@ -260,6 +270,20 @@ int mig_source_settle(struct mig_source *source, enum mig_table table,
     result = source->manifest->settle == MIG_SETTLE_WRITERS
                  ? find_strays(source, info, &sequence, &settled, err)
                  : read_highest(source, info, &settled.bound, err);
+    if (result == MIG_OK)
+        *ret_settled = settled;
+    return result;
+}
+
+int mig_source_strays(struct mig_source *source, enum mig_table table, int64_t bound,
+                      struct mig_settled *ret_settled, struct mig_error *err)
+{
+    mig_cleanup(source_sequence_release) struct source_sequence sequence = {0};
+    struct mig_settled settled = {.bound = bound};
+    int result = source_sequence(source, table, &sequence, err);
+
+    if (result == MIG_OK && source->manifest->settle == MIG_SETTLE_WRITERS)
+        result = find_strays(source, mig_table_info(table), &sequence, &settled, err);
     if (result == MIG_OK)
         *ret_settled = settled;
     return result;

@@ -62,6 +62,28 @@ struct mig_settled {
 int mig_source_settle(struct mig_source *source, enum mig_table table,
                       struct mig_settled *ret_settled, struct mig_error *err);
 
+/* Rows above what the sequence has given out, and above bound, now. */
+int mig_source_strays(struct mig_source *source, enum mig_table table, int64_t bound,
+                      struct mig_settled *ret_settled, struct mig_error *err);
+
+/* Settled bounds that rise while others write; nobody is waited for. */
+struct mig_settling;
+struct mig_settling_state {
+    int64_t bounds[MIG_TABLE_COUNT]; /* as in struct mig_settled */
+    int64_t latest[MIG_TABLE_COUNT]; /* given out: rows up to here are there or may come */
+    bool is_held_up;                 /* by a transaction that may still commit an id: */
+    enum mig_table held_up;
+    int64_t writer_pid;   /* 0: it is prepared */
+    int64_t writer_age_s; /* -1: the role may not see it */
+};
+/* From bounds that are settled. The source is borrowed. Errors: as mig_source_settle(). */
+int mig_settling_open(struct mig_source *source, const int64_t *bounds,
+                      struct mig_settling **ret_settling, struct mig_error *err);
+void mig_settling_free(struct mig_settling **settling);
+/* Two cheap statements. Errors: as pg; MIG_E_REFUSED when ids have gone back. */
+int mig_settling_look(struct mig_settling *settling, struct mig_settling_state *ret_state,
+                      struct mig_error *err);
+
 /* About how many rows the table has: the planner's estimate, or a count where it has none. */
 int mig_source_estimate(struct mig_source *source, enum mig_table table, uint64_t *ret_rows,
                         struct mig_error *err);

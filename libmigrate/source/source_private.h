@@ -27,7 +27,7 @@ struct mig_source {
     const struct mig_hooks *hooks;
     const struct mig_stop *stop;
     struct mig_pg *pg;
-    bool probed; /* this connection */
+    bool probed;                    /* this connection */
     char *columns[MIG_TABLE_COUNT]; /* the SELECT list of each table */
     bool can_join_installations;    /* installations has the columns that key packages need */
     bool has_is_appended;
@@ -53,5 +53,16 @@ int source_query(struct mig_source *source, const char *sql, const char *const *
 
 /* Looks at the catalogue and fills columns and what else depends on it. */
 int source_probe(struct mig_source *source, struct mig_error *err);
+
+/* The sequence that a table's ids are drawn from; name is NULL where there is none and none is
+ * needed. */
+struct source_sequence {
+    char *name; /* quoted as SQL wants it */
+    int64_t cache, oid;
+};
+void source_sequence_release(struct source_sequence *sequence);
+/* Errors: MIG_E_REFUSED where no range of ids would ever be known to be final. */
+int source_sequence(struct mig_source *source, enum mig_table table,
+                    struct source_sequence *ret_sequence, struct mig_error *err);
 
 #endif

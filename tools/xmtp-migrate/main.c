@@ -26,6 +26,8 @@ static const struct tool_option run_options[] = {
     {.name = NULL},
 };
 
+static const struct tool_option follow_options[] = {HOW_TO_RUN, {.name = NULL}};
+
 static const struct tool_option plan_options[] = {
     HOW_TO_RUN,
     {"exact", NULL, "read every row, instead of estimates and samples", TOOL_FLAG,
@@ -110,6 +112,15 @@ static const struct tool_verb verbs[] = {
         .example = "run --manifest local.json",
         .options = run_options,
         .run = cmd_run,
+    },
+    {
+        .name = "follow",
+        .arguments = "",
+        .summary = "Goes on from a run with what arrives, until stopped by SIGTERM; ends with the "
+                   "account.",
+        .example = "follow --manifest local.json",
+        .options = follow_options,
+        .run = cmd_follow,
     },
     {
         .name = "status",

@@ -38,6 +38,7 @@ int print_dry_run(struct tool *tool, const struct mig_manifest *manifest,
                   const struct mig_run_options *options, struct mig_error *err);
 
 int cmd_run(struct tool *tool, int argc, char **argv, struct mig_error *err);
+int cmd_follow(struct tool *tool, int argc, char **argv, struct mig_error *err);
 int cmd_plan(struct tool *tool, int argc, char **argv, struct mig_error *err);
 int cmd_status(struct tool *tool, int argc, char **argv, struct mig_error *err);
 int cmd_rejected_list(struct tool *tool, int argc, char **argv, struct mig_error *err);
