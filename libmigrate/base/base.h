@@ -190,17 +190,51 @@ struct mig_progress {
     bool only_waiting;   /* the rest is as it was: stage counts when nothing was reported yet */
 };
 
+/* What is measured while it works: each report sets a figure, adds to one, or is one of many that
+ * are observed. table: named as in wire's tables; node: as in the manifest. */
+enum mig_measure {
+    MIG_MEASURE_RUN,                   /* set to 1; the run's id stands where a table would */
+    MIG_MEASURE_UP,                    /* set: 1 connected, 0 away; node, NULL for the source */
+    MIG_MEASURE_ROWS_READ,             /* added; table */
+    MIG_MEASURE_ROWS_PRUNED,           /* added; table: gone from the source before we came */
+    MIG_MEASURE_READ_SECONDS,          /* observed a statement; table */
+    MIG_MEASURE_SOURCE_LAST_ID,        /* set; table: the last id read */
+    MIG_MEASURE_SETTLED_BOUND,         /* set; table: the last id that is final at the source */
+    MIG_MEASURE_OLDEST_WRITER_SECONDS, /* set; table: how old the oldest writer is that holds up the
+                                          settled bound; 0 for none */
+    MIG_MEASURE_LAG_ROWS,              /* set; table: settled rows that some node lacks */
+    MIG_MEASURE_LAG_SECONDS,           /* set; table: the age of the oldest of them; 0 for none */
+    MIG_MEASURE_LATENCY_SECONDS,       /* observed a part; table: commit at the source to commit on
+                                          the last node */
+    MIG_MEASURE_ROWS_LOADED,           /* added; table, node: loaded or already there */
+    MIG_MEASURE_ROWS_REJECTED,         /* added; table, node */
+    MIG_MEASURE_CONFLICTS,             /* added; table, node: other bytes under the same id */
+    MIG_MEASURE_LOAD_SECONDS,          /* observed a part; table, node */
+    MIG_MEASURE_NODE_LAST_ID,          /* set; table, node: the last id loaded */
+    MIG_MEASURE_RETRIES,               /* added; node, NULL for the source */
+    MIG_MEASURE_GIVEN_UP,              /* added; node, NULL for the source: no retry is left */
+    MIG_MEASURE_THROTTLED_SECONDS,     /* added; node, NULL for the source */
+    MIG_MEASURE_IDLE,                  /* added: looked, and every node has all there is */
+    MIG_MEASURE_COUNT
+};
+
 /* How the library talks to its caller while it works. Any member may be NULL. Called from any
- * thread, never two at once per struct mig_hooks user that set them up with its own lock. */
+ * thread; log and progress never two at once per struct mig_hooks user that set them up with its
+ * own lock, measure at any time. */
 struct mig_hooks {
     void (*log)(void *context, enum mig_log_level level, const char *message);
     void (*progress)(void *context, const struct mig_progress *progress);
+    void (*measure)(void *context, enum mig_measure measure, const char *table, const char *node,
+                    double value);
     void *context;
 };
 
 void mig_log(const struct mig_hooks *hooks, enum mig_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void mig_report_progress(const struct mig_hooks *hooks, const struct mig_progress *progress);
+/* table and node may be NULL, as the measure has it. */
+void mig_report_measure(const struct mig_hooks *hooks, enum mig_measure measure, const char *table,
+                        const char *node, double value);
 
 /* ---- stopping ----------------------------------------------------------------------------- */
 

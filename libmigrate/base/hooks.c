@@ -23,6 +23,13 @@ void mig_report_progress(const struct mig_hooks *hooks, const struct mig_progres
         hooks->progress(hooks->context, progress);
 }
 
+void mig_report_measure(const struct mig_hooks *hooks, enum mig_measure measure, const char *table,
+                        const char *node, double value)
+{
+    if (hooks && hooks->measure)
+        hooks->measure(hooks->context, measure, table, node, value);
+}
+
 int mig_stop_check(const struct mig_stop *stop, struct mig_error *err)
 {
     for (; stop; stop = stop->also)

@@ -148,6 +148,9 @@ struct heard {
     enum mig_log_level level;
     char message[2048];
     uint64_t done;
+    enum mig_measure measure;
+    const char *table, *node;
+    double value;
     int times;
 };
 
@@ -168,17 +171,34 @@ static void hear_progress(void *context, const struct mig_progress *progress)
     heard->times++;
 }
 
+static void hear_measure(void *context, enum mig_measure measure, const char *table,
+                         const char *node, double value)
+{
+    struct heard *heard = context;
+
+    heard->measure = measure;
+    heard->table = table;
+    heard->node = node;
+    heard->value = value;
+    heard->times++;
+}
+
 Test(hooks, are_called_with_what_was_said)
 {
     struct heard heard = {0};
-    const struct mig_hooks hooks = {hear_log, hear_progress, &heard};
+    const struct mig_hooks hooks = {hear_log, hear_progress, hear_measure, &heard};
 
     mig_log(&hooks, MIG_LOG_WARN, "%d of %s", 3, "five");
     cr_expect_eq(heard.level, MIG_LOG_WARN);
     cr_expect_str_eq(heard.message, "3 of five");
     mig_report_progress(&hooks, &(struct mig_progress){.done = 99});
     cr_expect_eq(heard.done, 99);
-    cr_expect_eq(heard.times, 2);
+    mig_report_measure(&hooks, MIG_MEASURE_ROWS_LOADED, "inbox_log", "alpha", 7);
+    cr_expect_eq(heard.measure, MIG_MEASURE_ROWS_LOADED);
+    cr_expect_str_eq(heard.table, "inbox_log");
+    cr_expect_str_eq(heard.node, "alpha");
+    cr_expect_eq(heard.value, 7);
+    cr_expect_eq(heard.times, 3);
 }
 
 Test(hooks, may_be_missing)
@@ -189,6 +209,8 @@ Test(hooks, may_be_missing)
     mig_log(&none, MIG_LOG_ERROR, "nobody listens");
     mig_report_progress(NULL, &(struct mig_progress){0});
     mig_report_progress(&none, &(struct mig_progress){0});
+    mig_report_measure(NULL, MIG_MEASURE_IDLE, NULL, NULL, 1);
+    mig_report_measure(&none, MIG_MEASURE_IDLE, NULL, NULL, 1);
 }
 
 Test(stop, is_heard_once_requested)
