@@ -76,6 +76,7 @@ int mig_node_open(const struct mig_manifest *manifest, size_t index, enum mig_no
     if (result != MIG_OK || (result = node_check(node, access == MIG_NODE_WRITE, err)) != MIG_OK ||
         (result = node_find_books(node, err)) != MIG_OK)
         return result;
+    mig_report_measure(hooks, MIG_MEASURE_UP, NULL, mig_node_name(node), 1);
     *ret_node = mig_take(node);
     return MIG_OK;
 }

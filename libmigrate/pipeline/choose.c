@@ -152,5 +152,6 @@ int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_ru
             return result;
     }
     *ret_run = found.run;
+    measure_run(hooks, ret_run);
     return MIG_OK;
 }

@@ -86,6 +86,9 @@ static void fail_lane(struct lane *lane, const struct mig_error *err)
     *lane->ret_end = (struct flow_end){LANE_FAILED, *err};
     last = count_open(flow) == 0;
     pthread_mutex_unlock(&flow->lock);
+    if (!ours)
+        mig_report_measure(flow->options->hooks, MIG_MEASURE_UP, NULL, mig_node_name(lane->node),
+                           0);
     if (ours || last)
         fail_flow(flow, err);
     else
@@ -141,14 +144,19 @@ static int load_parcel(struct lane *lane, struct parcel *parcel, struct mig_erro
 {
     const struct flow_options *options = lane->flow->options;
     struct mig_load_result loaded;
-    int result = throttle_node(options->throttle, mig_node_name(lane->node), err);
+    int64_t began_ns;
+    int result;
 
-    if (result == MIG_OK)
-        result =
-            mig_node_load(lane->node, options->run, parcel->part, &parcel->digests, &loaded, err);
-    if (result == MIG_OK)
-        say_progress(lane->flow, lane, parcel->part, &loaded);
-    return result;
+    if ((result = throttle_node(options->throttle, mig_node_name(lane->node), err)) != MIG_OK)
+        return result;
+    began_ns = mig_time_monotonic_ns();
+    if ((result = mig_node_load(lane->node, options->run, parcel->part, &parcel->digests, &loaded,
+                                err)) != MIG_OK)
+        return result;
+    measure_loaded(options->hooks, mig_node_name(lane->node), parcel->part, &loaded,
+                   mig_time_monotonic_ns() - began_ns);
+    say_progress(lane->flow, lane, parcel->part, &loaded);
+    return MIG_OK;
 }
 
 static void *load_lane(void *context)
@@ -260,6 +268,8 @@ static int take(void *context, void **ret_item, struct mig_error *err)
     struct parcel *parcel = NULL;
     int result = flow->source->take(flow->source->context, &parcel, err);
 
+    if (parcel)
+        measure_read(flow->options->hooks, parcel->part);
     *ret_item = parcel;
     return result;
 }

@@ -40,6 +40,14 @@ int pipeline_add_rows(const struct mig_part *part, enum mig_route route, struct 
                       struct mig_error *err);
 int pipeline_digest_rows(const struct mig_buffer *rows, char ret_digest[65], struct mig_error *err);
 
+/* ---- being watched ------------------------------------------------------------------------- */
+
+void measure_run(const struct mig_hooks *hooks, const struct mig_run *run);
+void measure_read(const struct mig_hooks *hooks, const struct mig_part *part);
+/* took_ns: how long loading the part took. */
+void measure_loaded(const struct mig_hooks *hooks, const char *node, const struct mig_part *part,
+                    const struct mig_load_result *loaded, int64_t took_ns);
+
 /* ---- being a good guest -------------------------------------------------------------------- */
 
 /* How far ahead of its rate a stream of rows is. */

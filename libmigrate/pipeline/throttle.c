@@ -272,11 +272,19 @@ static void tell(struct throttle *throttle, const char *waiting)
         &(struct mig_progress){.stage = throttle->stage, .waiting = waiting, .only_waiting = true});
 }
 
+static void measure_wait(const struct throttle *throttle, const struct watched *watched,
+                         int64_t since_ns)
+{
+    mig_report_measure(throttle->hooks, MIG_MEASURE_THROTTLED_SECONDS, NULL, watched->node,
+                       (double) (mig_time_monotonic_ns() - since_ns) / (double) MIG_NS_PER_SECOND);
+}
+
 static int enter(struct throttle *throttle, struct watched *watched, struct mig_error *err)
 {
     bool waited = false;
 
     for (;;) {
+        const int64_t since_ns = mig_time_monotonic_ns();
         char reason[REASON_SIZE];
         int64_t wait_ns = 0;
         int result;
@@ -296,6 +304,7 @@ static int enter(struct throttle *throttle, struct watched *watched, struct mig_
         waited = true;
         if ((result = wait_a_step(throttle, wait_ns, err)) != MIG_OK)
             return result;
+        measure_wait(throttle, watched, since_ns);
     }
 }
 

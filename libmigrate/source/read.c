@@ -226,6 +226,7 @@ int mig_source_read_part(struct mig_source *source, struct mig_part_limits limit
                          struct mig_part **ret_part, struct mig_error *err)
 {
     struct source_reading *reading = &source->reading;
+    const int64_t began_ns = mig_time_monotonic_ns();
     mig_cleanup(mig_part_free) struct mig_part *part = NULL;
     int result;
 
@@ -250,6 +251,9 @@ int mig_source_read_part(struct mig_source *source, struct mig_part_limits limit
     } else {
         reading->next_id = part->last_id + 1;
     }
+    mig_report_measure(source->hooks, MIG_MEASURE_READ_SECONDS, mig_table_info(part->table)->name,
+                       NULL,
+                       (double) (mig_time_monotonic_ns() - began_ns) / (double) MIG_NS_PER_SECOND);
     *ret_part = mig_take(part);
     return MIG_OK;
 }

@@ -24,6 +24,7 @@ struct mig_run_options run_options_of(const struct tool *tool)
 int cmd_run(struct tool *tool, int argc, char **argv, struct mig_error *err)
 {
     mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
+    mig_cleanup(mig_watch_close) struct mig_watch *watch = NULL;
     mig_cleanup(mig_account_free) struct mig_account *account = NULL;
     const struct mig_run_options options = run_options_of(tool);
     int result;
@@ -34,8 +35,9 @@ int cmd_run(struct tool *tool, int argc, char **argv, struct mig_error *err)
         return result;
     if (run_words.dry_run)
         return print_dry_run(tool, manifest, &options, err);
-    if ((result = mig_pipeline_run(manifest, &options, &tool->hooks, tool->stop, &account, err)) !=
-        MIG_OK)
+    if ((result = tool_watch_open(tool, manifest, &watch, err)) != MIG_OK ||
+        (result = mig_pipeline_run(manifest, &options, tool_watch_hooks(tool, watch), tool->stop,
+                                   &account, err)) != MIG_OK)
         return result;
     return tool_account(tool, account, err);
 }

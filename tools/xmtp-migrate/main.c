@@ -21,6 +21,7 @@
 
 static const struct tool_option run_options[] = {
     HOW_TO_RUN,
+    TOOL_WATCH_OPTIONS,
     {"dry-run", NULL, "write nothing: say which way each band of the nodes would be loaded",
      TOOL_FLAG, &run_words.dry_run},
     {.name = NULL},

@@ -3,6 +3,7 @@
 #define MIGRATE_H
 
 #include "tools/common/account.h"
+#include "tools/common/watch.h"
 
 struct run_words {
     const char *chain_out;
