@@ -41,6 +41,7 @@ def run(*command, **options):
     (["--threads", "two", "x"], "--threads 'two': expected a whole number"),
     (["--threads", "", "x"], "--threads '': expected a whole number"),
     (["--progress", "loud", "x"], "--progress 'loud': expected one of auto, bar, plain, json, none"),
+    (["--log-format", "xml", "x"], "--log-format 'xml': expected one of text, json"),
     (["--log-level", "all", "x"], "--log-level 'all': expected one of error, warn, info, debug"),
     (["--as-of", "yesterday", "x"], "'yesterday'"),
     (["--as-of", "2026-01-01", "x"], "'2026-01-01'"),
@@ -59,7 +60,8 @@ def test_wrong_words_are_usage_errors_that_name_them(words, message):
 def test_a_wrong_option_gets_a_list_of_the_right_ones(words):
     hint = run(INSPECT, *words).stderr.splitlines()[1]
     assert hint.startswith("hint: options of xmtp-inspect")
-    for option in ("--manifest", "--as-of", "--json", "--progress", "--threads", "--log-level"):
+    for option in ("--manifest", "--as-of", "--json", "--progress", "--threads", "--log-level",
+                   "--log-format"):
         assert option in hint
     assert ("--rows" in hint) == ("envelope" not in words)
 
@@ -69,7 +71,7 @@ def test_an_unknown_verb_gets_a_list_of_the_known_ones():
         done = run(TRIAL, *words)
         assert done.returncode == 2
         assert f"unknown verb '{words[-1]}'" in done.stderr
-        assert "hint: verbs of tool-trial: talk, wait, fail, words list, lines" in done.stderr
+        assert "hint: verbs of tool-trial: talk, wait, fail, say, words list, lines" in done.stderr
     done = run(TRIAL)
     assert (done.returncode, "no verb given" in done.stderr) == (2, True)
 
@@ -254,6 +256,55 @@ def test_json_progress_is_an_object_a_line_and_so_are_log_and_error():
     assert sum(event["event"] == "warning" for event in events) == 100
     done = run(TRIAL, "fail", 3, "--progress", "json")
     assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == ["error", "hint"]
+
+
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def lines_of(text):
+    """Each line's object, with its time and level looked at."""
+    lines = [json.loads(line) for line in text.splitlines()]
+    for line in lines:
+        assert RFC3339.fullmatch(line["time"]), line
+        assert line["level"] in ("error", "warning", "info", "debug"), line
+    return lines
+
+
+def test_json_log_is_an_object_a_line_whatever_the_line():
+    done = run(TRIAL, "talk", "--for", "1", "--log-format", "json", "--log-level", "debug",
+               "--progress", "none")
+    lines = lines_of(done.stderr)
+    assert [line["level"] for line in lines].count("warning") == 100
+    assert [line["level"] for line in lines].count("debug") == 100
+    assert all(line["message"].startswith("line ") for line in lines)
+    error, hint = lines_of(run(TRIAL, "fail", 3, "--log-format=json").stderr)
+    assert (error["level"], error["event"], error["message"]) == ("error", "error",
+                                                                  "it failed with ?[2J3")
+    assert (hint["level"], hint["event"], hint["message"]) == ("info", "hint", "do not worry")
+
+
+@pytest.mark.parametrize("mode, pace", [("auto", 0), ("plain", 0), ("bar", 0), ("json", 1)])
+def test_json_log_makes_progress_objects_too(mode, pace):
+    done = run(TRIAL, "talk", "--for", "300", "--log-format", "json", "--progress", mode)
+    events = [line["event"] for line in lines_of(done.stderr)]
+    assert min(events.count("progress"), 1) == pace, "one in ten seconds, or at once"
+
+
+@pytest.mark.parametrize("words", [["talk", "--bogus", "--log-format", "json"],
+                                   ["--log-format=json", "walk"],
+                                   ["talk", "--threads", "0", "--log-format=json"],
+                                   ["fail", "2", "3", "--log-format", "json"]])
+def test_wrong_words_are_told_as_json_where_that_is_asked_for(words):
+    done = run(TRIAL, *words)
+    assert done.returncode == 2
+    assert lines_of(done.stderr)[0]["event"] == "error"
+
+
+def test_json_log_tells_which_node_is_meant():
+    done = run(TRIAL, "say", "node 'beta': cannot connect", "--log-format", "json")
+    assert lines_of(done.stderr)[0]["node"] == "beta"
+    done = run(TRIAL, "say", "no node 'beta'", "--log-format", "json")
+    assert "node" not in lines_of(done.stderr)[0]
 
 
 def test_log_level_debug_lets_more_through_and_none_keeps_progress_quiet():

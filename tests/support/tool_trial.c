@@ -72,6 +72,14 @@ static int run_fail(struct tool *tool, int argc, char **argv, struct mig_error *
     return mig_hint(err, "do not worry");
 }
 
+static int run_say(struct tool *tool, int argc, char **argv, struct mig_error *err)
+{
+    (void) err;
+    for (int i = 0; i < argc; i++)
+        mig_log(&tool->hooks, MIG_LOG_INFO, "%s", argv[i]);
+    return MIG_OK;
+}
+
 static int run_list(struct tool *tool, int argc, char **argv, struct mig_error *err)
 {
     (void) tool;
@@ -107,6 +115,7 @@ static const struct tool_verb verbs[] = {
     {"talk", "", "report and log from several threads", "talk --for 100", talk_options, run_talk},
     {"wait", "", "wait to be stopped", "wait", wait_options, run_wait},
     {"fail", "CODE", "fail with a code", "fail 1", NULL, run_fail},
+    {"say", "[WORD ...]", "log words", "say a b", NULL, run_say},
     {"words list", "[WORD ...]", "a verb of two words", "words list a b", NULL, run_list},
     {"lines", "", "print many lines", "lines", NULL, run_lines},
 };

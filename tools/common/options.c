@@ -13,7 +13,7 @@
 
 /* Where the common options' words go before they are understood. */
 static struct {
-    const char *manifest, *as_of, *progress, *log_level;
+    const char *manifest, *as_of, *progress, *log_level, *log_format;
     unsigned threads;
     size_t max_memory;
     bool json, help, version;
@@ -31,6 +31,8 @@ static const struct tool_option common[] = {
      &words.max_memory},
     {"log-level", "LEVEL", "error, warn, info or debug (default: info)", TOOL_TEXT,
      &words.log_level},
+    {"log-format", "FORMAT", "text or json: what stderr gets (default: text)", TOOL_TEXT,
+     &words.log_format},
     {"help", NULL, "what there is, and an example", TOOL_FLAG, &words.help},
     {"version", NULL, "the version", TOOL_FLAG, &words.version},
     {.name = NULL},
@@ -178,11 +180,14 @@ static int settle(struct tool *tool, struct settings *settings, struct mig_error
 {
     static const char *const modes[] = {"auto", "bar", "plain", "json", "none"};
     static const char *const levels[] = {"error", "warn", "info", "debug"};
+    static const char *const formats[] = {"text", "json"};
     const char *manifest = words.manifest ? words.manifest : getenv("XMTP_MANIFEST");
-    int progress = PROGRESS_AUTO, level = MIG_LOG_INFO, code;
+    int progress = PROGRESS_AUTO, level = MIG_LOG_INFO, format = 0, code;
 
     if ((code = choose("progress", words.progress, modes, mig_count_of(modes), &progress, err)) ||
-        (code = choose("log-level", words.log_level, levels, mig_count_of(levels), &level, err)))
+        (code = choose("log-level", words.log_level, levels, mig_count_of(levels), &level, err)) ||
+        (code =
+             choose("log-format", words.log_format, formats, mig_count_of(formats), &format, err)))
         return code;
     if (words.as_of && (code = mig_time_parse(words.as_of, &tool->as_of_ns, err))) {
         mig_error_within(err, "--as-of");
@@ -194,7 +199,8 @@ static int settle(struct tool *tool, struct settings *settings, struct mig_error
     tool->resources =
         (struct mig_resources){.threads = words.threads, .max_memory = words.max_memory};
     tool->log_level = (enum mig_log_level) level;
-    *settings = (struct settings){words.help, words.version, (enum progress_mode) progress};
+    *settings =
+        (struct settings){words.help, words.version, (enum progress_mode) progress, format == 1};
     return MIG_OK;
 }
 
@@ -289,4 +295,16 @@ int options_leading(int argc, char **argv)
         at += option->type != TOOL_FLAG && !name[size] ? 2 : 1;
     }
     return at < argc ? at : argc;
+}
+
+bool options_want_json_log(int argc, char **argv)
+{
+    bool wanted = false;
+
+    for (int at = 1; at < argc && strcmp(argv[at], "--") != 0; at++)
+        if (strncmp(argv[at], "--log-format=", 13) == 0)
+            wanted = strcmp(argv[at] + 13, "json") == 0;
+        else if (strcmp(argv[at], "--log-format") == 0 && at + 1 < argc)
+            wanted = strcmp(argv[++at], "json") == 0;
+    return wanted;
 }

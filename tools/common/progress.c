@@ -27,6 +27,7 @@ static struct {
     const char *tool;
     enum mig_log_level level;
     enum progress_mode mode;
+    bool json;                               /* every line is an object */
     bool reported, running, stopping, drawn; /* drawn: a line without its newline stands there */
     unsigned lines;
     int64_t started_ns;
@@ -173,34 +174,20 @@ static void draw_plain(void)
     fprintf(stderr, "%s: %s  %s\n", state.tool, since, text);
 }
 
-static void write_json(struct json_object *line)
-{
-    fprintf(stderr, "%s\n",
-            json_object_to_json_string_ext(line, JSON_C_TO_STRING_PLAIN |
-                                                     JSON_C_TO_STRING_NOSLASHESCAPE));
-    json_object_put(line);
-}
-
-static void add_text(struct json_object *object, const char *name, const char *text)
-{
-    json_object_object_add(object, name, json_object_new_string(text));
-}
-
 static void draw_json(void)
 {
-    struct json_object *line = json_object_new_object();
+    struct json_object *line = json_line_begin("progress", "info");
     const double per_second = rate(mig_time_monotonic_ns());
 
-    add_text(line, "event", "progress");
-    add_text(line, "stage", state.stage);
-    add_text(line, "subject", state.subject);
+    json_line_add(line, "stage", state.stage);
+    json_line_add(line, "subject", state.subject);
     json_object_object_add(line, "done", json_object_new_uint64(state.done));
     json_object_object_add(line, "total", json_object_new_uint64(state.total));
     json_object_object_add(line, "rejected", json_object_new_uint64(state.rejected));
     json_object_object_add(line, "per_second", json_object_new_uint64((uint64_t) per_second));
     json_object_object_add(line, "eta_s", json_object_new_uint64(eta_s(per_second)));
-    add_text(line, "waiting", state.waiting);
-    write_json(line);
+    json_line_add(line, "waiting", state.waiting);
+    json_line_write(line);
 }
 
 static const struct {
@@ -214,7 +201,10 @@ static const struct {
 
 static void draw(void)
 {
-    modes[state.mode].draw();
+    if (state.json)
+        draw_json();
+    else
+        modes[state.mode].draw();
     fflush(stderr);
     state.lines++;
 }
@@ -342,6 +332,7 @@ void progress_release(void)
 
 void progress_say(const char *event, const char *format, ...)
 {
+    const bool plain = strcmp(event, "error") == 0;
     char text[1400];
     va_list args;
 
@@ -351,18 +342,12 @@ void progress_say(const char *event, const char *format, ...)
     make_harmless(text);
     HOLD();
     clear_line();
-    if (state.mode == PROGRESS_JSON) {
-        struct json_object *line = json_object_new_object();
-
-        add_text(line, "event", event);
-        add_text(line, "message", text);
-        write_json(line);
-    } else if (strcmp(event, "hint") == 0) {
+    if (state.json)
+        json_line_say(event, text);
+    else if (strcmp(event, "hint") == 0)
         fprintf(stderr, "hint: %s\n", text);
-    } else {
-        fprintf(stderr, "%s: %s%s%s\n", state.tool, strcmp(event, "error") == 0 ? "" : event,
-                strcmp(event, "error") == 0 ? "" : ": ", text);
-    }
+    else
+        fprintf(stderr, "%s: %s%s%s\n", state.tool, plain ? "" : event, plain ? "" : ": ", text);
 }
 
 static void on_log(void *context, enum mig_log_level level, const char *message)
@@ -377,7 +362,7 @@ static void on_log(void *context, enum mig_log_level level, const char *message)
         progress_say(names[level], "%s", message);
 }
 
-void progress_start(struct tool *tool, enum progress_mode mode)
+void progress_start(struct tool *tool, enum progress_mode mode, bool json_log)
 {
     const char *terminal = getenv("TERM");
     const bool can_redraw =
@@ -385,7 +370,10 @@ void progress_start(struct tool *tool, enum progress_mode mode)
 
     state.tool = tool->name;
     state.level = tool->log_level;
+    state.json = json_log || mode == PROGRESS_JSON;
     state.mode = mode != PROGRESS_AUTO ? mode : can_redraw ? PROGRESS_BAR : PROGRESS_PLAIN;
+    if (state.json && state.mode == PROGRESS_BAR)
+        state.mode = PROGRESS_PLAIN;
     tool->hooks = (struct mig_hooks){.log = on_log,
                                      .progress = state.mode == PROGRESS_NONE ? NULL : on_progress};
 }

@@ -134,7 +134,7 @@ static int run(struct tool *tool, const struct tool_verb *verbs, size_t count, i
         return tool_print(err, "%s %s", tool->name, TOOL_VERSION);
     if (!verb)
         return unknown(tool->name, verbs, count, 0, NULL, err);
-    progress_start(tool, settings.progress);
+    progress_start(tool, settings.progress, settings.json_log);
     return verb->run(tool, argc - first, argv + first, err);
 }
 
@@ -160,7 +160,7 @@ int tool_main(const char *name, const struct tool_verb *verbs, size_t count, int
     keep_memory();
     output_start();
     signals_start(&stop);
-    progress_start(&tool, PROGRESS_AUTO);
+    progress_start(&tool, PROGRESS_AUTO, options_want_json_log(argc, argv));
     code = run(&tool, verbs, count, argc, argv, &err);
     progress_stop();
     if (code == MIG_OK)

@@ -16,12 +16,16 @@ enum progress_mode { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_PLAIN, PROGRESS_JSON,
 struct settings {
     bool help, version;
     enum progress_mode progress;
+    bool json_log;
 };
 
 /* Reads the options of verb and the common ones into their targets, tool and settings, and moves
  * what is left to the end of argv, where it starts at *ret_first. Errors: MIG_E_USAGE. */
 int options_read(struct tool *tool, const struct tool_verb *verb, int argc, char **argv,
                  struct settings *ret_settings, int *ret_first, struct mig_error *err);
+
+/* Whether --log-format json stands somewhere: for what is wrong with the words beside it. */
+bool options_want_json_log(int argc, char **argv);
 
 /* How many of argv are common options with their values: where the verb may start. argv[0] is the
  * first candidate. */
@@ -33,16 +37,22 @@ void options_print_common(FILE *out);
 
 /* ---- progress ----------------------------------------------------------------------------- */
 
-/* Sets up the hooks of tool. name is borrowed for the rest of the process. */
-void progress_start(struct tool *tool, enum progress_mode mode);
+/* Sets up the hooks of tool. name is borrowed for the rest of the process. json_log: every line on
+ * stderr is an object, also those of progress. */
+void progress_start(struct tool *tool, enum progress_mode mode, bool json_log);
 
 /* Ends the progress line and the thread that draws it. */
 void progress_stop(void);
 
 /* Writes one line of the tool's own to stderr, above the progress line; control characters in it
- * are made harmless. event is "error", "hint" or a log level: it decides the line's form when the
- * progress is JSON. */
+ * are made harmless. event is "error", "hint" or a log level. */
 void progress_say(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* One line as an object: time, level and event, then what is added; writing it frees it. */
+struct json_object *json_line_begin(const char *event, const char *level);
+void json_line_add(struct json_object *line, const char *name, const char *text);
+void json_line_write(struct json_object *line);
+void json_line_say(const char *event, const char *message);
 
 /* Keeps the progress line away while results are printed to the same terminal. */
 void progress_hold(void);
