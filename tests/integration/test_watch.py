@@ -2,7 +2,6 @@
 --watch."""
 
 import json
-import pathlib
 import re
 import select
 import signal
@@ -16,7 +15,6 @@ import pytest
 from support.servers import psql
 from support.world import add_message, held, world  # noqa: F401
 
-DEPLOY = pathlib.Path(__file__).resolve().parents[2] / "manifests" / "deploy"
 
 
 class Watched:
@@ -66,19 +64,147 @@ def run_watched(world, start_tool):  # noqa: F811
     return start
 
 
-BLOCK = "LOCK TABLE gateway_envelopes_meta IN ACCESS EXCLUSIVE MODE"
-
-
-def test_a_run_tells_how_far_it_is_and_when_it_stalls(world, run_watched):  # noqa: F811
+def test_a_run_tells_how_far_it_is(world, run_watched):  # noqa: F811
     world.seed(3000)
-    with held(world.beta, "SELECT pg_advisory_lock(1); LOCK TABLE gateway_envelopes_meta"):
+    run = run_watched("--max-rate", "600", "--json")
+    run.until(lambda: (run.value('xmtp_migrate_node_rows_loaded_total{table="group_messages",'
+                                 'node="beta"}') or 0) > 0)
+    assert run.get("/healthz") == (200, "ok\n")
+    assert run.get("/readyz") == (200, "ok\n")
+    assert run.value("xmtp_migrate_source_up") == 1
+    assert run.value('xmtp_migrate_node_up{node="beta"}') == 1
+    run.until(lambda: run.value("xmtp_migrate_source_throttled_seconds_total") > 0)
+    text = run.get("/metrics")[1]
+    tables = set(re.findall(r'table="([^"]*)"', text))
+    assert tables == {"group_messages", "welcome_messages", "key_packages", "inbox_log"}
+    assert set(re.findall(r'node="([^"]*)"', text)) == {"alpha", "beta"}
+    bound = int(psql(world.v3, "SELECT last_value FROM group_messages_id_seq"))
+    assert run.value('xmtp_migrate_settled_bound{table="group_messages"}') == bound
+    out, err = run.process.communicate(timeout=60)
+    assert run.process.returncode == 0, err
+    document = json.loads(out)
+    assert f'xmtp_migrate_run_info{{run="{document["run"]}",network="local"}} 1' in text
+    with pytest.raises(urllib.error.URLError):
+        run.get("/healthz")
+
+
+def test_a_run_that_stalls_says_so(world, run_watched):  # noqa: F811
+    world.seed(3000)
+    with held(world.beta, "LOCK TABLE gateway_envelopes_meta"):
         run = run_watched("--stall-after", "2")
-        run.until(lambda: (run.value('xmtp_migrator_reader_num_rows_found{table="inbox_log"}')
-                           or 0) > 0)
-        assert run.value("xmtp_migrate_source_up") == 1
-        assert run.value('xmtp_migrate_node_up{node="beta"}') == 1
         run.until(lambda: run.get("/healthz")[0] == 503)
         assert run.get("/healthz")[1].startswith("stalled: no progress for ")
         assert run.value("xmtp_migrate_stalled") == 1
     run.process.communicate(timeout=60)
     assert run.process.returncode == 0
+
+
+def test_a_node_that_is_away_is_told_and_awaited(world, run_watched):  # noqa: F811
+    world.seed(2000)
+    nodes = dict(world.nodes, beta="host=127.0.0.1 port=1 user=x dbname=x connect_timeout=1")
+    world.write(nodes=nodes)
+    run = run_watched("--max-rate", "400")
+    run.until(lambda: run.value('xmtp_migrate_node_up{node="alpha"}') == 1)
+    run.until(lambda: run.get("/healthz")[0] == 200)
+    assert run.get("/readyz") == (503, "awaiting: node 'beta'\n")
+    assert run.value('xmtp_migrate_node_up{node="beta"}') == 0
+
+
+def test_hostile_requests_stop_neither_the_run_nor_a_scrape(world, run_watched):  # noqa: F811
+    world.seed(3000)
+    run = run_watched("--max-rate", "600")
+    host, port = re.fullmatch(r"http://(.*):(\d+)", run.url).groups()
+    assert run.get("/metrics", method="POST")[0] == 405
+    assert run.get("/metrics", method="OPTIONS")[0] == 405
+    assert run.get("/../../etc/passwd")[0] == 404
+    crowd = []
+    for request in (b"GET /metr", b"", b"\x16\x03\x01\x02\x00", b"GET /" + b"x" * 100000,
+                    b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\nx"):
+        for _ in range(4):
+            crowd.append(socket.create_connection((host, int(port))))
+            crowd[-1].sendall(request)
+    assert run.get("/metrics")[0] == 200
+    for one in crowd:
+        one.close()
+    assert run.get("/healthz")[0] == 200
+    status, _, err = run.stop()
+    assert status == 130, err
+
+
+def test_a_port_in_use_is_told_before_anything_is_done(world):  # noqa: F811
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ran = world.migrate("run", "--metrics", address, status=1)
+    assert f"cannot listen at '{address}': Address already in use" in ran.err
+    assert "hint:" in ran.err and ran.out == ""
+    assert world.untouched()
+    ran = world.migrate("run", "--metrics", "nowhere", status=2)
+    assert "'nowhere' is no address" in ran.err
+    assert world.untouched()
+
+
+def test_systemd_hears_when_it_has_begun_and_when_it_stops(world, run_watched,  # noqa: F811
+                                                          tmp_path):
+    world.seed(3000)
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind(path)
+        line.settimeout(20)
+        run = run_watched("--max-rate", "600", env={"NOTIFY_SOCKET": path,
+                                                    "WATCHDOG_USEC": "600000"})
+        heard = []
+        while not {"READY=1", "WATCHDOG=1"} <= set(heard) or "STATUS=run" not in " ".join(heard):
+            heard.append(line.recv(4096).decode())
+        assert run.stop()[0] == 130
+        while heard[-1] != "STOPPING=1":
+            heard.append(line.recv(4096).decode())
+
+
+# ---- status --watch --------------------------------------------------------------------------------
+
+
+def read_line(stream, seconds=20):
+    assert select.select([stream], [], [], seconds)[0], "nothing came"
+    return stream.readline()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_status_watch_gives_a_document_a_line_until_it_is_stopped(world, start_tool,  # noqa: F811
+                                                                  number):
+    add_message(world.v3, "one")
+    world.run()
+    status = start_tool("xmtp-migrate", "status", "--watch", "--interval", "1", "--json",
+                        "--manifest", world.manifest)
+    assert json.loads(read_line(status.stdout))["verdict"] == "green"
+    add_message(world.v3, "two")
+    account = world.run()
+    while json.loads(read_line(status.stdout))["run"] != account["run"]:
+        pass
+    status.send_signal(number)
+    status.communicate(timeout=10)
+    assert status.returncode == 0
+
+
+def test_status_watch_outlives_a_server(new_server, world, start_tool, tool):  # noqa: F811
+    server = new_server()
+    dsn = server.create_database()
+    tool("xmtp-seed", "schema", "node", "--dsn", dsn, "--node-id", 100)
+    world.write(nodes={"alpha": dsn, "beta": world.beta})
+    add_message(world.v3, "one")
+    world.run()
+    status = start_tool("xmtp-migrate", "status", "--watch", "--interval", "1", "--json",
+                        "--log-format", "json", "--manifest", world.manifest)
+    assert json.loads(read_line(status.stdout))["verdict"] == "green"
+    server.stop()
+    while "alpha" not in json.loads(read_line(status.stderr)).get("node", ""):
+        pass
+    while json.loads(read_line(status.stdout))["verdict"] == "green":
+        pass
+    server.start()
+    while json.loads(read_line(status.stdout))["verdict"] != "green":
+        pass
+    status.send_signal(signal.SIGTERM)
+    status.communicate(timeout=10)
+    assert status.returncode == 0

@@ -116,16 +116,37 @@ static int describe(struct mig_buffer *text, const struct mig_account *account,
                : result;
 }
 
-int tool_account(struct tool *tool, const struct mig_account *account, struct mig_error *err)
+int tool_account_line(const struct mig_account *account, struct mig_error *err)
+{
+    struct json_object *document = mig_account_to_json(account);
+    const char *text = document
+                           ? json_object_to_json_string_ext(
+                                 document, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
+                           : NULL;
+    int result = text ? tool_print(err, "%s", text) : mig_fail(err, MIG_E_NOMEM, "out of memory");
+
+    json_object_put(document);
+    return result;
+}
+
+int tool_account_show(struct tool *tool, const struct mig_account *account, struct mig_error *err)
 {
     mig_cleanup(mig_buffer_release) struct mig_buffer text = MIG_BUFFER_INIT(TEXT_LIMIT);
+    int result;
+
+    if (tool->json)
+        return print_json(account, err);
+    result = describe(&text, account, err);
+    return result == MIG_OK ? tool_print(err, "%s", (const char *) text.data) : result;
+}
+
+int tool_account(struct tool *tool, const struct mig_account *account, struct mig_error *err)
+{
     int result = MIG_OK;
 
     tool_progress_end(tool);
-    if (account->started && tool->json)
-        result = print_json(account, err);
-    else if (account->started && (result = describe(&text, account, err)) == MIG_OK)
-        result = tool_print(err, "%s", (const char *) text.data);
+    if (account->started)
+        result = tool_account_show(tool, account, err);
     return result == MIG_OK ? mig_account_outcome(account, err) : result;
 }
 

@@ -9,6 +9,10 @@
  * mig_account_outcome(). */
 int tool_account(struct tool *tool, const struct mig_account *account, struct mig_error *err);
 
+/* Prints the account alone; tool_account_line as its document in one line. */
+int tool_account_show(struct tool *tool, const struct mig_account *account, struct mig_error *err);
+int tool_account_line(const struct mig_account *account, struct mig_error *err);
+
 /* Prints what a stage did: rows, parts, expired. On stderr when results go to a stream on stdout.
  */
 int tool_stage(struct tool *tool, const char *stage, const char *out,

@@ -38,6 +38,13 @@ static const struct tool_option plan_options[] = {
     {.name = NULL},
 };
 
+static const struct tool_option status_options[] = {
+    {"watch", NULL, "again and again until stopped (exit 0); with --json a document a line",
+     TOOL_FLAG, &status_words.watch},
+    {"interval", "SECONDS", "between looks (default: 2)", TOOL_COUNT, &status_words.interval_s},
+    {.name = NULL},
+};
+
 #define WHICH_LETTERS                                                                              \
     {"kind", "KIND", "only rows of this kind", TOOL_TEXT, &rejected_words.kind},                   \
         {"id", "N", "only the row with this id", TOOL_INT64, &rejected_words.id},                  \
@@ -125,9 +132,10 @@ static const struct tool_verb verbs[] = {
     },
     {
         .name = "status",
-        .arguments = "",
+        .arguments = "[--watch]",
         .summary = "The account of what has been done so far, from the nodes' own books.",
         .example = "status --manifest local.json --json",
+        .options = status_options,
         .run = cmd_status,
     },
     {

@@ -21,6 +21,12 @@ struct plan_words {
 };
 extern struct plan_words plan_words;
 
+struct status_words {
+    bool watch;
+    unsigned interval_s;
+};
+extern struct status_words status_words;
+
 /* Which dead letters a verb is about; kind and id may also be given as arguments. */
 struct rejected_words {
     const char *kind, *reason, *node;
