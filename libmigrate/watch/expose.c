@@ -146,6 +146,8 @@ static int expose_ourselves(const struct registry *registry, const struct health
         double value;
     } rows[] = {
         {"xmtp_migrate_build_info", "The version at work", build, 1},
+        {"xmtp_migrate_start_time_seconds", "When the process began, since 1970", "",
+         (double) registry->began_ns / (double) MIG_NS_PER_SECOND},
         {"xmtp_migrate_ready", "Whether the source and all nodes are connected and rows move", "",
          health_is_ready(health, registry, reason)},
         {"xmtp_migrate_stalled", "Whether there was no progress for too long", "",

@@ -12,7 +12,8 @@ int registry_open(struct registry *registry, const struct mig_watch_options *opt
     *registry = (struct registry){.tables = options->tables,
                                   .nodes = options->nodes,
                                   .table_count = options->table_count,
-                                  .node_count = options->node_count};
+                                  .node_count = options->node_count,
+                                  .began_ns = mig_time_now_ns()};
     snprintf(registry->version, sizeof registry->version, "%s", options->version);
     snprintf(registry->network, sizeof registry->network, "%s", options->network);
     registry->cells =

@@ -52,6 +52,7 @@ struct registry {
     size_t table_count, node_count;
     struct cell *cells;
     char version[32], network[80], run[80];
+    int64_t began_ns; /* since 1970 */
 };
 int registry_open(struct registry *registry, const struct mig_watch_options *options,
                   struct mig_error *err);
