@@ -156,6 +156,7 @@ static int await_nodes(struct run_job *job, bool *ret_back, struct mig_error *er
             i++;
         if (i == job->nodes.away_count)
             break;
+        job->retry.node = job->nodes.away[i].name;
         result =
             mig_retry_wait(&job->retry, &job->nodes.away[i].why, job->hooks, job->stop, &failure);
         if (result == MIG_E_TEMPORARY && job->nodes.count > 0)

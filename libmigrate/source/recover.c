@@ -23,6 +23,8 @@ int source_connect(struct mig_source *source, struct mig_error *err)
     source->pg = pg;
     result = source_probe(source, err);
     source->probed = result == MIG_OK;
+    if (result == MIG_OK)
+        mig_report_measure(source->hooks, MIG_MEASURE_UP, NULL, NULL, 1);
     return result;
 }
 
@@ -32,6 +34,8 @@ int source_recover(struct mig_source *source, struct mig_retry *retry, const str
     struct mig_error failure = *why;
 
     retry->for_s = source->retry_for_s;
+    if (!source->probed || !mig_pg_alive(source->pg))
+        mig_report_measure(source->hooks, MIG_MEASURE_UP, NULL, NULL, 0);
     for (;;) {
         int result = mig_retry_wait(retry, &failure, source->hooks, &source->leaving, err);
 

@@ -26,7 +26,6 @@ int mig_source_open(const struct mig_manifest *manifest, const struct mig_hooks 
     source->leaving.also = stop;
     if ((result = source_connect(source, err)) != MIG_OK)
         return result;
-    mig_report_measure(hooks, MIG_MEASURE_UP, NULL, NULL, 1);
     *ret_source = mig_take(source);
     return MIG_OK;
 }

@@ -51,9 +51,13 @@ int mig_retry_wait(struct mig_retry *retry, const struct mig_error *why,
         retry->since_ns = now_ns;
     until_ns = now_ns + delay_ms(retry) * 1000000;
     left_ns = retry->since_ns + (int64_t) retry->for_s * MIG_NS_PER_SECOND - until_ns;
-    if (left_ns < 0)
+    if (left_ns < 0) {
+        if (retry->attempts > 0)
+            mig_report_measure(hooks, MIG_MEASURE_GIVEN_UP, NULL, retry->node, 1);
         return give_up(retry, why, err);
+    }
     retry->attempts++;
+    mig_report_measure(hooks, MIG_MEASURE_RETRIES, NULL, retry->node, 1);
     mig_log(hooks, MIG_LOG_WARN, "%s: trying again in %.1f s (try %u, for %lld s more)",
             why->message, (double) (until_ns - now_ns) / 1e9, retry->attempts,
             (long long) (left_ns / MIG_NS_PER_SECOND));

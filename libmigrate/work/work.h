@@ -120,6 +120,7 @@ unsigned mig_thread_count(unsigned threads);
  */
 struct mig_retry {
     unsigned for_s;
+    const char *node;  /* whom to measure it of; NULL: the source */
     unsigned attempts; /* since the last success */
     int64_t since_ns;  /* when the first of them failed; monotonic */
 };

@@ -51,6 +51,31 @@ Test(retry, begins_anew_after_a_success)
     cr_assert_eq(retry.attempts, 0u);
 }
 
+static void count_measure(void *context, enum mig_measure measure, const char *table,
+                          const char *node, double value)
+{
+    unsigned *counts = context;
+
+    cr_expect_null(table);
+    cr_expect_str_eq(node, "alpha");
+    counts[measure] += (unsigned) value;
+}
+
+Test(retry, is_measured_of_whom_it_waits_for)
+{
+    unsigned counts[MIG_MEASURE_COUNT] = {0};
+    const struct mig_hooks hooks = {.measure = count_measure, .context = counts};
+    struct mig_retry retry = {.for_s = 1, .node = "alpha"}, never = {.node = "alpha"};
+    const struct mig_error why = failure();
+
+    while (mig_retry_wait(&retry, &why, &hooks, NULL, NULL) == MIG_OK)
+        cr_assert_lt(retry.attempts, 10u);
+    cr_expect_eq(counts[MIG_MEASURE_RETRIES], retry.attempts);
+    cr_expect_eq(counts[MIG_MEASURE_GIVEN_UP], 1u);
+    cr_assert_neq(mig_retry_wait(&never, &why, &hooks, NULL, NULL), MIG_OK);
+    cr_expect_eq(counts[MIG_MEASURE_GIVEN_UP], 1u, "nothing was used up");
+}
+
 Test(retry, hears_a_wish_to_stop)
 {
     struct mig_retry retry = {.for_s = 60, .attempts = 6};
