@@ -53,7 +53,7 @@ static bool read_place(const char *address, struct place *ret_place)
     return true;
 }
 
-static void close_fd(int *fd)
+static void close_fd(const int *fd)
 {
     if (*fd >= 0)
         close(*fd);

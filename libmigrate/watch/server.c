@@ -65,7 +65,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 
     (void) version;
     (void) upload;
-    (void) upload_size;
+    *upload_size = 0;
     (void) state;
     return write_answer(context, url, method, &answer, &err) == MIG_OK
                ? send_text(connection, &answer)

@@ -79,7 +79,7 @@ def assert_well_formed(text):
 def test_a_run_tells_how_far_it_is(world, run_watched):  # noqa: F811
     world.seed(3000)
     run = run_watched("--max-rate", "300")
-    run.until(lambda: (run.value('xmtp_migrate_node_rows_loaded_total{table="group_messages",'
+    run.until(lambda: (run.value('xmtp_migrate_node_rows_loaded_total{table="welcome_messages",'
                                  'node="beta"}') or 0) > 0)
     assert run.get("/healthz") == (200, "ok\n")
     assert run.get("/readyz") == (200, "ok\n")

@@ -120,7 +120,7 @@ Test(expose, a_histogram_counts_upwards)
 
 Test(expose, names_that_nobody_knows_make_no_series)
 {
-    const char *before = strdup(told());
+    mig_cleanup(mig_free_text) char *before = strdup(told());
 
     cr_expect_not(registry_report(&registry, MIG_MEASURE_ROWS_READ, "pg_class", NULL, 1));
     cr_expect_not(registry_report(&registry, MIG_MEASURE_UP, NULL, "gamma", 1));
