@@ -193,13 +193,14 @@ struct mig_progress {
 /* What is measured while it works: each report sets a figure, adds to one, or is one of many that
  * are observed. table: named as in wire's tables; node: as in the manifest. */
 enum mig_measure {
-    MIG_MEASURE_RUN,                   /* set to 1; the run's id stands where a table would */
-    MIG_MEASURE_UP,                    /* set: 1 connected, 0 away; node, NULL for the source */
-    MIG_MEASURE_ROWS_READ,             /* added; table */
-    MIG_MEASURE_ROWS_PRUNED,           /* added; table: gone from the source before we came */
-    MIG_MEASURE_READ_SECONDS,          /* observed a statement; table */
-    MIG_MEASURE_SOURCE_LAST_ID,        /* set; table: the last id read */
-    MIG_MEASURE_SETTLED_BOUND,         /* set; table: the last id that is final at the source */
+    MIG_MEASURE_RUN,            /* set to 1; the run's id stands where a table would */
+    MIG_MEASURE_UP,             /* set: 1 connected, 0 away; node, NULL for the source */
+    MIG_MEASURE_ROWS_READ,      /* added; table */
+    MIG_MEASURE_ROWS_COUNTED,   /* added; table: at the source, to compare with what was read */
+    MIG_MEASURE_ROWS_PRUNED,    /* added; table: gone from the source before we came */
+    MIG_MEASURE_READ_SECONDS,   /* observed a statement; table */
+    MIG_MEASURE_SOURCE_LAST_ID, /* set; table: the last id read */
+    MIG_MEASURE_SETTLED_BOUND,  /* set; table: the last id that is final at the source */
     MIG_MEASURE_OLDEST_WRITER_SECONDS, /* set; table: how old the oldest writer is that holds up the
                                           settled bound; 0 for none */
     MIG_MEASURE_LAG_ROWS,              /* set; table: settled rows that some node lacks */

@@ -105,6 +105,8 @@ int mig_source_count(struct mig_source *source, enum mig_table table, int64_t fi
         if (result != MIG_OK)
             return result;
         total += rows;
+        mig_report_measure(source->hooks, MIG_MEASURE_ROWS_COUNTED, mig_table_info(table)->name,
+                           NULL, (double) rows);
         if (rows == COUNTED_AT_ONCE && highest == INT64_MAX)
             break;
         first_id = highest + (rows == COUNTED_AT_ONCE);

@@ -11,8 +11,10 @@ const struct measure_info measure_infos[MIG_MEASURE_COUNT] = {
     [MIG_MEASURE_RUN] = {EFFECT_SET},
     [MIG_MEASURE_UP] = {EFFECT_SET},
     [MIG_MEASURE_ROWS_READ] = {EFFECT_ADD, .moves = true},
+    [MIG_MEASURE_ROWS_COUNTED] = {EFFECT_ADD, .moves = true},
     [MIG_MEASURE_ROWS_PRUNED] = {EFFECT_ADD},
-    [MIG_MEASURE_READ_SECONDS] = {EFFECT_OBSERVE},
+    /* What is read once more for the chain goes to no node. */
+    [MIG_MEASURE_READ_SECONDS] = {EFFECT_OBSERVE, .moves = true},
     /* A pass for a node that was left behind begins further below. */
     [MIG_MEASURE_SOURCE_LAST_ID] = {EFFECT_RAISE},
     [MIG_MEASURE_SETTLED_BOUND] = {EFFECT_SET},
@@ -73,6 +75,8 @@ const struct metric metrics[] = {
      MIG_MEASURE_ROWS_REJECTED, LABEL_TABLE | LABEL_NODE},
     {"xmtp_migrate_conflicts_total", "Rows that a node holds with other bytes", COUNTER,
      MIG_MEASURE_CONFLICTS, LABEL_TABLE | LABEL_NODE},
+    {"xmtp_migrate_counted_rows_total", "Rows counted at the source, to compare with what was read",
+     COUNTER, MIG_MEASURE_ROWS_COUNTED, LABEL_TABLE},
     {"xmtp_migrate_pruned_rows_total", "Rows that the source pruned before they were read", COUNTER,
      MIG_MEASURE_ROWS_PRUNED, LABEL_TABLE},
     {"xmtp_migrate_source_retries_total", "Work at the source tried again", COUNTER,
