@@ -83,6 +83,32 @@ void mig_settling_free(struct mig_settling **settling);
 /* Two cheap statements. Errors: as pg; MIG_E_REFUSED when ids have gone back. */
 int mig_settling_look(struct mig_settling *settling, struct mig_settling_state *ret_state,
                       struct mig_error *err);
+/*
+ * Which database this is, as far as the role may know; 0 stands for what it may not. It stays the
+ * same through restarts and failovers to a standby; a dump that is restored, an upgrade or a
+ * logical replica is another.
+ */
+struct mig_source_identity {
+    int64_t system;   /* the server's system identifier */
+    int64_t database; /* oid */
+    int64_t tables[MIG_TABLE_COUNT], sequences[MIG_TABLE_COUNT]; /* oids; 0: it draws from none */
+};
+int mig_source_identify(struct mig_source *source, struct mig_source_identity *ret_identity,
+                        struct mig_error *err);
+/* Whether it is the one that was pinned: for a run that is taken up, and for every connection that
+ * is made anew. Errors: as pg; MIG_E_REFUSED with all that differs. */
+int mig_source_check_same(struct mig_source *source, const struct mig_source_identity *pinned,
+                          struct mig_error *err);
+/* Whether every sequence has still given out what it had when these bounds were settled: it has
+ * not where the database was set back to a backup. Errors: as pg; MIG_E_REFUSED. */
+int mig_source_check_reach(struct mig_source *source, const int64_t bounds[MIG_TABLE_COUNT],
+                           struct mig_error *err);
+/* One line, which parse reads back. Errors of parse: MIG_E_CORRUPT. */
+#define MIG_SOURCE_IDENTITY_SIZE 640
+void mig_source_identity_print(const struct mig_source_identity *identity,
+                               char ret_text[MIG_SOURCE_IDENTITY_SIZE]);
+int mig_source_identity_parse(const char *text, struct mig_source_identity *ret_identity,
+                              struct mig_error *err);
 
 /* About how many rows the table has: the planner's estimate, or a count where it has none. */
 int mig_source_estimate(struct mig_source *source, enum mig_table table, uint64_t *ret_rows,
