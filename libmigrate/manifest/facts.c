@@ -7,6 +7,11 @@
 
 #define FACTS_SIZE_MAX ((size_t) 8 << 20)
 
+const char *mig_profile_name(enum mig_profile profile)
+{
+    return profile == MIG_PROFILE_XMTPD ? "xmtpd" : "correct";
+}
+
 /* One fact a line, in this order; the first line changes whenever the lines' meaning does. */
 static int print_facts(struct mig_buffer *text, const struct mig_manifest *manifest,
                        struct mig_error *err)
@@ -14,7 +19,7 @@ static int print_facts(struct mig_buffer *text, const struct mig_manifest *manif
     const struct mig_policy *policy = &manifest->policy;
     int result = mig_buffer_print(
         text, err, "xmtp-migrate/facts/1\nnetwork=%s\nprofile=%s\noriginator_ns=%s\nexpired=%s\n",
-        manifest->network, policy->profile == MIG_PROFILE_XMTPD ? "xmtpd" : "correct",
+        manifest->network, mig_profile_name(policy->profile),
         policy->clock == MIG_CLOCK_MIGRATED ? "migrated" : "created",
         policy->keep_expired ? "keep" : "drop");
 

@@ -12,6 +12,8 @@
 #include "libmigrate/wire/wire.h"
 
 enum mig_profile { MIG_PROFILE_CORRECT, MIG_PROFILE_XMTPD };
+/* "correct" or "xmtpd". */
+const char *mig_profile_name(enum mig_profile profile);
 enum mig_clock { MIG_CLOCK_CREATED, MIG_CLOCK_MIGRATED };
 enum mig_settle { MIG_SETTLE_WRITERS, MIG_SETTLE_ALL_TRANSACTIONS };
 
@@ -119,5 +121,14 @@ const struct mig_rate *mig_manifest_rate(const struct mig_manifest *manifest, in
  */
 int mig_manifest_facts(const struct mig_manifest *manifest, char ret_digest[65],
                        struct mig_error *err);
+
+/* Appends the same facts, one by one, as a JSON object of names and values, to be kept. */
+int mig_manifest_print_pinned(const struct mig_manifest *manifest, struct mig_buffer *text,
+                              struct mig_error *err);
+/* Appends what of the manifest is not as it was kept, "NAME: 60 in THERE, 30 in the manifest" each,
+ * with "; " between them; nothing when all is the same. Errors: MIG_E_CORRUPT (pinned can't be
+ * read), MIG_E_NOMEM. */
+int mig_manifest_compare_pinned(const struct mig_manifest *manifest, const char *pinned,
+                                const char *there, struct mig_buffer *text, struct mig_error *err);
 
 #endif

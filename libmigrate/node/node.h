@@ -81,12 +81,15 @@ int mig_node_claim(struct mig_node *node, struct mig_error *err);
 /* ---- runs --------------------------------------------------------------------------------- */
 
 /* What is pinned for a run, the same on every node. */
+#define MIG_RUN_SOURCE_SIZE 640
 struct mig_run {
-    struct mig_bundle_facts facts;   /* run id, network, as_of, profile, policy, addresses */
-    int64_t bounds[MIG_TABLE_COUNT]; /* each table's settled range ends here; on this node, when it
-                                      * is followed */
-    bool finished;                   /* on this node */
-    bool has_parts;                  /* on this node */
+    struct mig_bundle_facts facts;    /* run id, network, as_of, profile, policy, addresses */
+    int64_t bounds[MIG_TABLE_COUNT];  /* each table's settled range ends here; on this node, when it
+                                       * is followed */
+    char source[MIG_RUN_SOURCE_SIZE]; /* which database its rows come from, as the caller tells it
+                                         apart; "" when that is not known */
+    bool finished;                    /* on this node */
+    bool has_parts;                   /* on this node */
 };
 
 /* The run with this id, or with NULL the newest of the manifest's network that this node knows, if
@@ -107,6 +110,11 @@ struct mig_runs {
 };
 void mig_runs_release(struct mig_runs *runs);
 int mig_node_runs(struct mig_node *node, struct mig_runs *ret_runs, struct mig_error *err);
+
+/* What the facts of a run were made from, as mig_manifest_print_pinned() gave it. Free with free().
+ * NULL when the node does not know the run. */
+int mig_node_run_pinned(struct mig_node *node, const char *run, char **ret_pinned,
+                        struct mig_error *err);
 
 /* Writes a new run down, or, when the node knows it already, checks that nothing of it differs. A
  * node whose ranges end below the run's has yet to get there, and is no longer finished.

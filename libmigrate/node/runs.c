@@ -83,6 +83,7 @@ static int take_run(const struct mig_node *node, const struct mig_pg_result *ans
     take_text(run.facts.originator, sizeof run.facts.originator, answer, row, 6);
     run.finished = mig_pg_bool(answer, row, 8);
     run.has_parts = mig_pg_bool(answer, row, 9);
+    take_text(run.source, sizeof run.source, answer, row, 10);
     if ((result = bounds_from_json(node, mig_pg_text(answer, row, 7), &run, err)) == MIG_OK)
         *ret_run = run;
     return result;
@@ -91,7 +92,7 @@ static int take_run(const struct mig_node *node, const struct mig_pg_result *ans
 #define RUN_COLUMNS                                                                                \
     "run, network, as_of_ns, profile, policy_digest, payer, originator, bounds::text,"             \
     " finished_at IS NOT NULL,"                                                                    \
-    " EXISTS (SELECT FROM xmtp_migrate.parts p WHERE p.run = runs.run)"
+    " EXISTS (SELECT FROM xmtp_migrate.parts p WHERE p.run = runs.run), source"
 
 int mig_node_find_run(struct mig_node *node, const char *run, bool *ret_found,
                       struct mig_run *ret_run, struct mig_error *err)
@@ -182,8 +183,11 @@ static int insert_run(struct mig_node *node, const struct mig_run *run, struct m
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     mig_cleanup(put_json) struct json_object *bounds = bounds_to_json(run);
+    mig_cleanup(mig_buffer_release) struct mig_buffer pinned = MIG_BUFFER_INIT(NODE_TEXT_LIMIT);
     char as_of[NODE_NUMBER_SIZE];
     const char *const text = bounds ? json_object_to_json_string(bounds) : NULL;
+    int result = text ? mig_manifest_print_pinned(node->manifest, &pinned, err)
+                      : mig_fail(err, MIG_E_NOMEM, "out of memory");
     const char *const params[] = {run->facts.run,
                                   run->facts.network,
                                   node_number(run->facts.as_of_ns, as_of),
@@ -191,15 +195,44 @@ static int insert_run(struct mig_node *node, const struct mig_run *run, struct m
                                   run->facts.policy_digest,
                                   run->facts.payer,
                                   run->facts.originator,
-                                  text};
+                                  text,
+                                  (const char *) pinned.data,
+                                  run->source};
 
-    if (!text)
-        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    if (result != MIG_OK)
+        return result;
     return mig_pg_query(node->pg,
                         "INSERT INTO xmtp_migrate.runs (run, network, as_of_ns, profile,"
-                        " policy_digest, payer, originator, bounds)"
-                        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb)",
+                        " policy_digest, payer, originator, bounds, pinned, source)"
+                        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9::jsonb, $10)",
                         params, mig_count_of(params), &answer, err);
+}
+
+/* The source may have been moved, or not have been known before. */
+static int note_source(struct mig_node *node, const struct mig_run *run, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+
+    return mig_pg_query(
+        node->pg,
+        "UPDATE xmtp_migrate.runs SET source = $2 WHERE run = $1 AND $2 NOT IN ('', source)",
+        (const char *const[]){run->facts.run, run->source}, 2, &answer, err);
+}
+
+int mig_node_run_pinned(struct mig_node *node, const char *run, char **ret_pinned,
+                        struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result = MIG_OK;
+
+    *ret_pinned = NULL;
+    if (node->has_books)
+        result = mig_pg_query(node->pg, "SELECT pinned::text FROM xmtp_migrate.runs WHERE run = $1",
+                              (const char *const[]){run}, 1, &answer, err);
+    if (result != MIG_OK || answer.rows == 0)
+        return result;
+    *ret_pinned = strdup(mig_pg_text(&answer, 0, 0));
+    return *ret_pinned ? MIG_OK : mig_fail(err, MIG_E_NOMEM, "out of memory");
 }
 
 /* A run that is taken up reads unsettled rows anew, on every node: the sequence may have passed
@@ -259,7 +292,8 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
     if ((result = take_run(node, &answer, 0, &known, err)) != MIG_OK)
         return result;
     what = difference(&known, run);
-    if (!what && (result = raise_bounds(node, &known, run, err)) == MIG_OK)
+    if (!what && (result = raise_bounds(node, &known, run, err)) == MIG_OK &&
+        (result = note_source(node, run, err)) == MIG_OK)
         return forget_unsettled(node, run->facts.run, err);
     if (!what)
         return result;

@@ -4,6 +4,7 @@
  */
 #include "libmigrate/pipeline/pipeline_private.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -66,20 +67,36 @@ static bool clock_is_pinned(const struct mig_manifest *manifest)
            manifest->policy.clock == MIG_CLOCK_MIGRATED;
 }
 
-static int take_up(const struct mig_manifest *manifest, const struct mig_run_options *options,
-                   const struct pipeline_keys *keys, const struct mig_run *run,
-                   const struct mig_hooks *hooks, struct mig_error *err)
+/* The facts of a run as any of the nodes keeps them. */
+static int find_pinned(const struct mig_nodes *nodes, const char *run, char **ret_pinned,
+                       struct mig_error *err)
 {
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < nodes->count && !*ret_pinned && result == MIG_OK; i++)
+        result = mig_node_run_pinned(nodes->items[i], run, ret_pinned, err);
+    return result;
+}
+
+static int take_up(const struct mig_manifest *manifest, const struct mig_run_options *options,
+                   const struct pipeline_keys *keys, const struct mig_nodes *nodes,
+                   const struct mig_run *run, const struct mig_hooks *hooks, struct mig_error *err)
+{
+    mig_cleanup(mig_free_text) char *pinned = NULL;
     char instant[MIG_TIME_TEXT_SIZE], subject[80];
+    int result;
 
     mig_time_format(run->facts.as_of_ns, instant);
-    snprintf(subject, sizeof subject, "the unfinished run %s", run->facts.run);
+    snprintf(subject, sizeof subject, "the %srun %s", run->finished ? "" : "unfinished ",
+             run->facts.run);
     if (options->has_as_of && options->as_of_ns != run->facts.as_of_ns) {
         mig_fail(err, MIG_E_REFUSED, "%s is pinned at %s, not at the --as-of given", subject,
                  instant);
         return mig_hint(err, "finish it without --as-of, or begin another with --new-run");
     }
-    if (pipeline_check_facts(manifest, keys, &run->facts, subject, err) != MIG_OK)
+    if ((result = find_pinned(nodes, run->facts.run, &pinned, err)) != MIG_OK)
+        return result;
+    if (pipeline_check_facts(manifest, keys, &run->facts, pinned, subject, err) != MIG_OK)
         return mig_hint(err, "put the manifest back to finish it, or begin another with --new-run");
     mig_log(hooks, MIG_LOG_INFO, "taking up run %s, pinned at %s", run->facts.run, instant);
     return MIG_OK;
@@ -96,6 +113,30 @@ static int settle_all(struct mig_source *source, struct mig_run *run, struct mig
         if (result == MIG_OK)
             run->bounds[table] = settled.bound;
     }
+    return result;
+}
+
+int pipeline_check_source(struct mig_source *source, const struct mig_run *run, bool moved,
+                          struct mig_error *err)
+{
+    struct mig_source_identity pinned;
+    int result = MIG_OK;
+
+    if (run->source[0] && !moved &&
+        ((result = mig_source_identity_parse(run->source, &pinned, err)) != MIG_OK ||
+         (result = mig_source_check_same(source, &pinned, err)) != MIG_OK))
+        return result;
+    return mig_source_check_reach(source, run->bounds, err);
+}
+
+static int pin_source(struct mig_source *source, struct mig_run *run, struct mig_error *err)
+{
+    struct mig_source_identity identity;
+    int result = mig_source_identify(source, &identity, err);
+
+    static_assert(sizeof run->source == MIG_SOURCE_IDENTITY_SIZE, "an identity has its place");
+    if (result == MIG_OK)
+        mig_source_identity_print(&identity, run->source);
     return result;
 }
 
@@ -124,6 +165,7 @@ int pipeline_find_run(const struct mig_manifest *manifest, const struct mig_run_
     if (result != MIG_OK && !options->new_run)
         return result;
     *ret_found = (struct pipeline_found){
+        .known = known.any,
         .unfinished = known.any && !known.complete && !options->new_run,
         .as_of_ns = pick_instant(manifest, options, &known),
         .run = known.run,
@@ -131,7 +173,7 @@ int pipeline_find_run(const struct mig_manifest *manifest, const struct mig_run_
     if (!ret_found->unfinished)
         return MIG_OK;
     ret_found->as_of_ns = known.run.facts.as_of_ns;
-    return take_up(manifest, options, keys, &known.run, hooks, err);
+    return take_up(manifest, options, keys, nodes, &known.run, hooks, err);
 }
 
 int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
@@ -142,6 +184,8 @@ int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_ru
     struct pipeline_found found;
     int result = pipeline_find_run(manifest, options, keys, nodes, hooks, &found, err);
 
+    if (result == MIG_OK && found.known && !options->new_run)
+        result = pipeline_check_source(source, &found.run, options->source_moved, err);
     if (result != MIG_OK)
         return result;
     if (!found.unfinished) {
@@ -151,6 +195,32 @@ int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_ru
             (result = settle_all(source, &found.run, err)) != MIG_OK)
             return result;
     }
+    if ((result = pin_source(source, &found.run, err)) != MIG_OK)
+        return result;
+    *ret_run = found.run;
+    measure_run(hooks, ret_run);
+    return MIG_OK;
+}
+
+int pipeline_choose_followed(const struct mig_manifest *manifest,
+                             const struct mig_run_options *options,
+                             const struct pipeline_keys *keys, struct mig_source *source,
+                             struct mig_nodes *nodes, const struct mig_hooks *hooks,
+                             bool *ret_there, struct mig_run *ret_run, struct mig_error *err)
+{
+    struct pipeline_found found;
+    int result = pipeline_find_run(manifest, options, keys, nodes, hooks, &found, err);
+
+    if (result != MIG_OK)
+        return result;
+    *ret_there = found.known && !found.unfinished && !options->new_run;
+    if (!*ret_there)
+        return MIG_OK;
+    if ((result = take_up(manifest, options, keys, nodes, &found.run, hooks, err)) != MIG_OK ||
+        (result = pipeline_check_source(source, &found.run, options->source_moved, err)) !=
+            MIG_OK ||
+        (result = pin_source(source, &found.run, err)) != MIG_OK)
+        return result;
     *ret_run = found.run;
     measure_run(hooks, ret_run);
     return MIG_OK;

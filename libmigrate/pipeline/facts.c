@@ -10,15 +10,12 @@
 #include <string.h>
 #include <sys/random.h>
 
+#define TEXT_LIMIT ((size_t) 8 << 20)
+
 void pipeline_keys_release(struct pipeline_keys *keys)
 {
     mig_signer_free(&keys->payer);
     mig_signer_free(&keys->originator);
-}
-
-static const char *profile_name(const struct mig_manifest *manifest)
-{
-    return manifest->policy.profile == MIG_PROFILE_XMTPD ? "xmtpd" : "correct";
 }
 
 static void take_addresses(const struct pipeline_keys *keys, struct mig_bundle_facts *facts)
@@ -58,7 +55,7 @@ int pipeline_facts(const struct mig_manifest *manifest, int64_t as_of_ns,
         return mig_fail(err, MIG_E_IO, "cannot draw an id for the run: %s", strerror(errno));
     mig_hex_encode((struct mig_bytes){id, sizeof id}, facts.run);
     snprintf(facts.network, sizeof facts.network, "%s", manifest->network);
-    snprintf(facts.profile, sizeof facts.profile, "%s", profile_name(manifest));
+    snprintf(facts.profile, sizeof facts.profile, "%s", mig_profile_name(manifest->policy.profile));
     if ((result = mig_manifest_facts(manifest, facts.policy_digest, err)) != MIG_OK)
         return result;
     if (keys)
@@ -68,37 +65,59 @@ int pipeline_facts(const struct mig_manifest *manifest, int64_t as_of_ns,
     return MIG_OK;
 }
 
-int pipeline_check_facts(const struct mig_manifest *manifest, const struct pipeline_keys *keys,
-                         const struct mig_bundle_facts *facts, const char *subject,
-                         struct mig_error *err)
+/* "NAME: 1 in the bundle, 2 in the manifest", if so. */
+static int tell_member(struct mig_buffer *text, const char *name, const char *then, const char *now,
+                       const char *there, struct mig_error *err)
 {
-    struct mig_bundle_facts mine = {0};
+    if (strcmp(then, now) == 0)
+        return MIG_OK;
+    return mig_buffer_print(text, err, "%s%s: %s in %s, %s in the manifest", text->size ? "; " : "",
+                            name, then, there, now);
+}
+
+/* What decides what a row becomes. A bundle tells little more of it than a digest. */
+static int tell_policy(const struct mig_manifest *manifest, const struct mig_bundle_facts *facts,
+                       const char *pinned, struct mig_buffer *text, struct mig_error *err)
+{
     char digest[65];
     int result = mig_manifest_facts(manifest, digest, err);
 
-    if (result != MIG_OK)
+    if (result != MIG_OK || strcmp(facts->policy_digest, digest) == 0)
         return result;
+    if (pinned)
+        return mig_manifest_compare_pinned(manifest, pinned, "the run", text, err);
+    if ((result = tell_member(text, "network", facts->network, manifest->network, "the bundle",
+                              err)) != MIG_OK ||
+        (result = tell_member(text, "profile", facts->profile,
+                              mig_profile_name(manifest->policy.profile), "the bundle", err)) !=
+            MIG_OK ||
+        text->size > 0)
+        return result;
+    return mig_buffer_print(text, err,
+                            "policy.originator_ns, expired, retention_days or rates: the bundle "
+                            "holds a digest of them alone");
+}
+
+int pipeline_check_facts(const struct mig_manifest *manifest, const struct pipeline_keys *keys,
+                         const struct mig_bundle_facts *facts, const char *pinned,
+                         const char *subject, struct mig_error *err)
+{
+    mig_cleanup(mig_buffer_release) struct mig_buffer text = MIG_BUFFER_INIT(TEXT_LIMIT);
+    const char *const there = pinned ? "the run" : "the bundle";
+    struct mig_bundle_facts mine = {0};
+    int result = tell_policy(manifest, facts, pinned, &text, err);
+
     if (keys)
         take_addresses(keys, &mine);
-    if (strcmp(facts->network, manifest->network) != 0)
-        mig_fail(err, MIG_E_REFUSED, "%s is of network '%s', the manifest of '%s'", subject,
-                 facts->network, manifest->network);
-    else if (strcmp(facts->profile, profile_name(manifest)) != 0)
-        mig_fail(err, MIG_E_REFUSED, "%s was made under profile %s, the manifest says %s", subject,
-                 facts->profile, profile_name(manifest));
-    else if (strcmp(facts->policy_digest, digest) != 0)
-        mig_fail(err, MIG_E_REFUSED,
-                 "%s was made under another policy or other rates than the "
-                 "manifest's",
-                 subject);
-    else if (keys && strcmp(facts->payer, mine.payer) != 0)
-        mig_fail(err, MIG_E_REFUSED, "%s is signed by payer %s, the manifest's key is %s's",
-                 subject, facts->payer, mine.payer);
-    else if (keys && strcmp(facts->originator, mine.originator) != 0)
-        mig_fail(err, MIG_E_REFUSED, "%s is signed by originator %s, the manifest's key is %s's",
-                 subject, facts->originator, mine.originator);
-    else
-        return MIG_OK;
+    if (result == MIG_OK && keys)
+        result = tell_member(&text, "keys.payer", facts->payer, mine.payer, there, err);
+    if (result == MIG_OK && keys)
+        result =
+            tell_member(&text, "keys.originator", facts->originator, mine.originator, there, err);
+    if (result != MIG_OK || text.size == 0)
+        return result;
+    mig_fail(err, MIG_E_REFUSED, "%s was made under another manifest: %s", subject,
+             (const char *) text.data);
     return mig_hint(err, "use the manifest and keys it was made with, or make it anew");
 }
 

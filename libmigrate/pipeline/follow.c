@@ -32,6 +32,7 @@ struct group {
 
 struct follow {
     struct run_job job;
+    struct mig_run_options options; /* once there is a run, it is gone on with */
     const struct mig_stop *ease;
     struct mig_stop hard; /* what the job hears */
     pthread_t keeper;
@@ -552,41 +553,55 @@ static int go_on(struct follow *follow, struct mig_error *err)
 /* ---- beginning and end ------------------------------------------------------------------------
  */
 
-/* The run to go on with: the newest one, finished first where it is not. */
+static int find_run(struct follow *follow, const struct mig_manifest *manifest,
+                    const struct mig_hooks *hooks, bool *ret_there, struct mig_error *err)
+{
+    const struct mig_run_options *options = &follow->options;
+    struct run_job *job = &follow->job;
+    int result = run_job_open(job, manifest, options, hooks, &follow->hard, err);
+
+    return result == MIG_OK
+               ? pipeline_choose_followed(manifest, options, &job->keys, job->sources.items[0],
+                                          &job->nodes, hooks, ret_there, &job->run, err)
+               : result;
+}
+
+/* Runs where no run is finished yet. */
+static int run_first(struct follow *follow, const struct mig_manifest *manifest,
+                     const struct mig_run_options *options, const struct mig_hooks *hooks,
+                     struct mig_error *err)
+{
+    mig_cleanup(mig_account_free) struct mig_account *account = NULL;
+    int result;
+
+    run_job_release(&follow->job);
+    follow->job = (struct run_job){0};
+    result = mig_pipeline_run(manifest, options, hooks, &follow->hard, &account, err);
+    if (result == MIG_OK && account->verdict == MIG_VERDICT_RED)
+        result = mig_account_outcome(account, err);
+    return result;
+}
+
 static int open_run(struct follow *follow, const struct mig_manifest *manifest,
                     const struct mig_run_options *options, const struct mig_hooks *hooks,
                     struct mig_error *err)
 {
     struct run_job *job = &follow->job;
-    struct mig_run_options later = *options;
-    struct pipeline_found found;
+    bool there = false;
     int result;
 
-    if ((result = run_job_open(job, manifest, options, hooks, &follow->hard, err)) != MIG_OK ||
-        (result = pipeline_find_run(manifest, options, &job->keys, &job->nodes, hooks, &found,
-                                    err)) != MIG_OK)
-        return result;
-    if (found.unfinished || options->new_run || !found.run.facts.run[0]) {
-        mig_cleanup(mig_account_free) struct mig_account *account = NULL;
-
-        run_job_release(job);
-        *job = (struct run_job){0};
-        result = mig_pipeline_run(manifest, options, hooks, &follow->hard, &account, err);
-        if (result == MIG_OK && account->verdict == MIG_VERDICT_RED && !account->unfinished)
-            result = mig_account_outcome(account, err);
-        if (result != MIG_OK)
+    follow->options = *options;
+    result = find_run(follow, manifest, hooks, &there, err);
+    if (result == MIG_OK && !there) {
+        follow->options.new_run = follow->options.has_as_of = false;
+        if ((result = run_first(follow, manifest, options, hooks, err)) != MIG_OK ||
+            (result = find_run(follow, manifest, hooks, &there, err)) != MIG_OK)
             return result;
-        later.new_run = later.has_as_of = false;
-        if ((result = run_job_open(job, manifest, options, hooks, &follow->hard, err)) != MIG_OK ||
-            (result = pipeline_find_run(manifest, &later, &job->keys, &job->nodes, hooks, &found,
-                                        err)) != MIG_OK)
-            return result;
+        if (!there)
+            return mig_fail(err, MIG_E_TEMPORARY, "the run is not finished on every node");
     }
-    job->run = found.run;
     for (size_t i = 0; i < job->nodes.away_count; i++)
         job->nodes.away[i].awaited = true;
-    result =
-        pipeline_check_facts(manifest, &job->keys, &job->run.facts, "the run to go on with", err);
     return result == MIG_OK ? run_job_begin(job, err) : result;
 }
 

@@ -126,7 +126,8 @@ struct mig_resources {
 struct mig_run_options {
     bool has_as_of;
     int64_t as_of_ns;
-    bool new_run; /* don't take up an unfinished run */
+    bool new_run;      /* don't take up an unfinished run */
+    bool source_moved; /* the source may be another database than the run's, with the same rows */
     struct mig_resources resources;
     const char *chain_out; /* where the chain-bound envelopes go; NULL: beside the manifest */
 };

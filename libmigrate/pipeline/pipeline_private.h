@@ -19,11 +19,12 @@ int pipeline_facts(const struct mig_manifest *manifest, int64_t as_of_ns,
                    const struct pipeline_keys *keys, const struct mig_hooks *hooks,
                    struct mig_bundle_facts *ret_facts, struct mig_error *err);
 
-/* Whether facts (of a bundle or a run) fit the manifest and keys; says what does not, with subject
- * in front. keys may be NULL. Errors: MIG_E_REFUSED. */
+/* Whether facts fit the manifest and keys; tells all that does not, with subject in front. keys may
+ * be NULL. pinned: what the books keep of the facts of a run, member by member; NULL for those of a
+ * bundle. Errors: MIG_E_REFUSED. */
 int pipeline_check_facts(const struct mig_manifest *manifest, const struct pipeline_keys *keys,
-                         const struct mig_bundle_facts *facts, const char *subject,
-                         struct mig_error *err);
+                         const struct mig_bundle_facts *facts, const char *pinned,
+                         const char *subject, struct mig_error *err);
 
 /* Errors: MIG_E_REFUSED for a bundle of the other stage. */
 int pipeline_expect_stage(const struct mig_bundle_facts *facts, enum mig_stage stage,
@@ -229,7 +230,8 @@ void pipeline_cuts_release(struct pipeline_cuts *cuts);
 
 /* The run that the nodes are in the middle of, if any, and what a run now would be pinned at. */
 struct pipeline_found {
-    bool unfinished; /* run is to be taken up */
+    bool known;      /* run is the newest one */
+    bool unfinished; /* it is to be taken up */
     int64_t as_of_ns;
     struct mig_run run;
 };
@@ -238,6 +240,12 @@ int pipeline_find_run(const struct mig_manifest *manifest, const struct mig_run_
                       const struct pipeline_keys *keys, struct mig_nodes *nodes,
                       const struct mig_hooks *hooks, struct pipeline_found *ret_found,
                       struct mig_error *err);
+
+/* Whether source is the database that the run's rows came from, as far as that is known, and has
+ * not been set back since. moved: another database may be, that has the same rows.
+ * Errors: as mig_source_check_same(). */
+int pipeline_check_source(struct mig_source *source, const struct mig_run *run, bool moved,
+                          struct mig_error *err);
 
 /* Known before anything is begun: whether the chain's part of a run can be written.
  * Errors: MIG_E_IO, MIG_E_USAGE. */
@@ -250,6 +258,14 @@ int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_ru
                         const struct pipeline_keys *keys, struct mig_source *source,
                         struct mig_nodes *nodes, const struct mig_hooks *hooks,
                         struct mig_run *ret_run, struct mig_error *err);
+
+/* The newest run, to be gone on with; *ret_there is false when there is none, or it is not finished
+ * everywhere. Errors: MIG_E_REFUSED under other facts, or for another source. */
+int pipeline_choose_followed(const struct mig_manifest *manifest,
+                             const struct mig_run_options *options,
+                             const struct pipeline_keys *keys, struct mig_source *source,
+                             struct mig_nodes *nodes, const struct mig_hooks *hooks,
+                             bool *ret_there, struct mig_run *ret_run, struct mig_error *err);
 
 /* Whether such a bundle could be written to out, or is there already.
  * Errors: as mig_bundle_try(). */

@@ -175,6 +175,7 @@ int mig_pipeline_retry(const struct mig_manifest *manifest, const struct mig_let
         mig_transform_free(&job.transform);
         if ((result = mig_node_claim(node, err)) != MIG_OK ||
             (result = find_run(&job, node, &run, err)) != MIG_OK ||
+            (result = pipeline_check_source(job.source, &run, false, err)) != MIG_OK ||
             (result = mig_transform_open(manifest, run.facts.as_of_ns, job.keys.payer,
                                          job.keys.originator, &job.transform, err)) != MIG_OK)
             return result;

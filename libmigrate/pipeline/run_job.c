@@ -69,9 +69,19 @@ int run_job_open(struct run_job *job, const struct mig_manifest *manifest,
     return open_throttle(job, "run", err);
 }
 
-int run_job_begin(struct run_job *job, struct mig_error *err)
+/* A DSN may name several hosts: they must all have come to the same database. */
+static int check_sources(struct run_job *job, struct mig_error *err)
 {
     int result = MIG_OK;
+
+    for (size_t i = 1; i < job->sources.count && result == MIG_OK; i++)
+        result = pipeline_check_source(job->sources.items[i], &job->run, false, err);
+    return result;
+}
+
+int run_job_begin(struct run_job *job, struct mig_error *err)
+{
+    int result = check_sources(job, err);
 
     for (size_t i = 0; i < job->nodes.count && result == MIG_OK; i++)
         result = mig_node_run_begin(job->nodes.items[i], &job->run, err);

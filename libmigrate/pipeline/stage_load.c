@@ -98,7 +98,7 @@ int mig_pipeline_load(const struct mig_manifest *manifest, const char *in, const
     run.facts = *mig_bundle_facts(job.reader);
     survey(job.reader, &run, &options.total_rows);
     if ((result = pipeline_expect_stage(&run.facts, MIG_STAGE_ENVELOPES, in, err)) != MIG_OK ||
-        (result = pipeline_check_facts(manifest, &keys, &run.facts, in, err)) != MIG_OK ||
+        (result = pipeline_check_facts(manifest, &keys, &run.facts, NULL, in, err)) != MIG_OK ||
         (result = mig_nodes_open_present(manifest, node_name, MIG_NODE_WRITE, hooks, stop, &nodes,
                                          err)) != MIG_OK ||
         (result = throttle_open(manifest, &kept, hooks, stop, &throttle, err)) != MIG_OK)

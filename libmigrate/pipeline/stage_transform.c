@@ -107,7 +107,7 @@ static int judge_input(struct transform_job *job, const struct mig_manifest *man
 
     *facts = *mig_bundle_facts(job->reader);
     if ((result = pipeline_expect_stage(facts, MIG_STAGE_ROWS, in, err)) != MIG_OK ||
-        (result = pipeline_check_facts(manifest, NULL, facts, in, err)) != MIG_OK)
+        (result = pipeline_check_facts(manifest, NULL, facts, NULL, in, err)) != MIG_OK)
         return result;
     facts->stage = MIG_STAGE_ENVELOPES;
     mig_address_format(mig_signer_address(job->keys.payer), facts->payer);

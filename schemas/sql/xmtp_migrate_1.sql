@@ -24,6 +24,8 @@ CREATE TABLE xmtp_migrate.runs (
     policy_digest text NOT NULL,
     payer text NOT NULL,
     originator text NOT NULL,
+    pinned jsonb NOT NULL DEFAULT '{}', -- what policy_digest is of, by name
+    source text NOT NULL DEFAULT '',    -- which database rows come from, where that is known
     bounds jsonb NOT NULL,              -- table -> last id of its settled range, as text
     blockers jsonb NOT NULL DEFAULT '[]',
     problems jsonb NOT NULL DEFAULT '[]', -- what was found at its end that makes the account red

@@ -9,6 +9,7 @@ struct mig_run_options run_options_of(const struct tool *tool)
         .has_as_of = tool->has_as_of,
         .as_of_ns = tool->as_of_ns,
         .new_run = run_words.new_run,
+        .source_moved = run_words.source_moved,
         .resources = tool->resources,
         .chain_out = run_words.chain_out,
     };

@@ -14,6 +14,8 @@
         {"retry-for", "SECONDS",                                                                   \
          "try again for so long what fails and may pass; 0: not (default: 300)", TOOL_UNSIGNED,    \
          &run_words.retry_s},                                                                      \
+        {"source-moved", NULL, "V3 is another database now, with the same rows and ids",           \
+         TOOL_FLAG, &run_words.source_moved},                                                      \
     {                                                                                              \
         "max-rate", "N", "rows read from the source a second at most (default: no limit)",         \
             TOOL_COUNT, &run_words.max_rate                                                        \

@@ -9,6 +9,7 @@ struct run_words {
     const char *chain_out;
     unsigned source_connections;
     bool new_run, dry_run;
+    bool source_moved;
     unsigned max_rate, retry_s;
 };
 extern struct run_words run_words;

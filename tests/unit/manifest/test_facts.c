@@ -83,3 +83,54 @@ Test(facts, differ_with_everything_that_decides_what_a_row_becomes)
             cr_assert_str_neq(digest_of(different[i]).text, digest_of(different[j]).text,
                               "cases %zu and %zu", i, j);
 }
+
+/* ---- one by one ------------------------------------------------------------------------------ */
+
+static void assert_compared(struct document then, struct document now, const char *expected)
+{
+    mig_cleanup(mig_manifest_free) struct mig_manifest *old = parse_good(then);
+    mig_cleanup(mig_manifest_free) struct mig_manifest *mine = parse_good(now);
+    mig_cleanup(mig_buffer_release) struct mig_buffer kept = MIG_BUFFER_INIT(1 << 16);
+    mig_cleanup(mig_buffer_release) struct mig_buffer text = MIG_BUFFER_INIT(1 << 16);
+
+    cr_assert_eq(mig_manifest_print_pinned(old, &kept, NULL), MIG_OK);
+    cr_assert_eq(
+        mig_manifest_compare_pinned(mine, (const char *) kept.data, "the run", &text, NULL),
+        MIG_OK);
+    cr_assert_str_eq(text.data ? (const char *) text.data : "", expected);
+}
+
+Test(facts, tell_one_by_one_what_differs)
+{
+    for (size_t i = 0; i < mig_count_of(same); i++)
+        assert_compared((struct document){0}, same[i], "");
+    for (size_t i = 0; i < mig_count_of(different); i++)
+        assert_compared(different[i], different[i], "");
+    assert_compared((struct document){0},
+                    (struct document){.policy = "{\"retention_days\": {\"group_messages\": 30}, "
+                                                "\"allow_shorter_than_source\": "
+                                                "[\"group_messages\"], \"expired\": \"keep\"}"},
+                    "expired: drop in the run, keep in the manifest; retention_days.group_messages:"
+                    " 60 in the run, 30 in the manifest");
+    assert_compared((struct document){0},
+                    (struct document){.rates = SECOND_RATE("2025-02-01T00:00:00Z", "7", "8")},
+                    "rates[1].start: none in the run, 2025-02-01T00:00:00Z in the manifest; "
+                    "rates[1].message_fee: none in the run, 7 in the manifest; "
+                    "rates[1].storage_fee: none in the run, 8 in the manifest");
+    assert_compared((struct document){.rates = SECOND_RATE("2025-02-01T00:00:00Z", "7", "8")},
+                    (struct document){.network = "\"other\""},
+                    "network: local in the run, other in the manifest; "
+                    "rates[1].start: 2025-02-01T00:00:00Z in the run, none in the manifest; "
+                    "rates[1].message_fee: 7 in the run, none in the manifest; "
+                    "rates[1].storage_fee: 8 in the run, none in the manifest");
+}
+
+Test(facts, that_were_tampered_with_are_told_to_be_unreadable)
+{
+    mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = parse_good((struct document){0});
+    mig_cleanup(mig_buffer_release) struct mig_buffer text = MIG_BUFFER_INIT(1 << 16);
+
+    cr_assert_eq(mig_manifest_compare_pinned(manifest, "[1]", "the run", &text, NULL),
+                 MIG_E_CORRUPT);
+    cr_assert_eq(mig_manifest_compare_pinned(manifest, "{", "the run", &text, NULL), MIG_E_CORRUPT);
+}

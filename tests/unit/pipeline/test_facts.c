@@ -49,7 +49,7 @@ static int check(const char *network, const char *profile, int fee, const char *
     struct mig_bundle_facts facts;
 
     cr_assert_eq(pipeline_facts(made, 5, &made_keys, NULL, &facts, NULL), MIG_OK);
-    return pipeline_check_facts(mine, &my_keys, &facts, "rows.tar", err);
+    return pipeline_check_facts(mine, &my_keys, &facts, NULL, "rows.tar", err);
 }
 
 Test(facts, that_are_the_same_fit)

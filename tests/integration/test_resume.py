@@ -1,0 +1,149 @@
+"""A run that is taken up is the run that was begun: its facts, its source and its nodes are those
+that it was pinned with, or it is refused with what differs."""
+
+import pytest
+from support.servers import psql
+from support.world import add_message, digest_of_node, world  # noqa: F401
+
+UNTIL = "2026-01-01T00:00:00Z"
+
+
+def reopen(world):
+    """As if a run had been stopped just before its end."""
+    for dsn in world.nodes.values():
+        psql(dsn, "UPDATE xmtp_migrate.runs SET finished_at = NULL")
+
+
+@pytest.fixture
+def begun(world):
+    """A run that is yet to be finished."""
+    world.seed(300, until=UNTIL)
+    world.run()
+    reopen(world)
+    return world
+
+
+# ---- the manifest ---------------------------------------------------------------------------------
+
+
+def change_policy(document):
+    document["policy"]["retention_days"]["group_messages"] = 61
+    document["policy"]["expired"] = "keep"
+    document["rates"].append({"start": "2025-06-01T00:00:00Z", "message_fee": 5, "storage_fee": 6})
+
+
+def test_another_manifest_is_refused_member_by_member(begun):
+    begun.edit(change_policy)
+    ran = begun.run(status=1)
+    for told in ("the unfinished run", "expired: drop in the run, keep in the manifest",
+                 "retention_days.group_messages: 60 in the run, 61 in the manifest",
+                 "rates[1].start: none in the run, 2025-06-01T00:00:00Z in the manifest",
+                 "--new-run"):
+        assert told in ran.err, ran.err
+    begun.run("--new-run")
+
+
+def test_other_keys_are_refused_with_both_addresses(begun, tmp_path):
+    addresses = psql(begun.alpha, "SELECT payer, originator FROM xmtp_migrate.runs").split("|")
+    for name in ("payer", "originator"):
+        (tmp_path / f"{name}.key").write_text("33" * 32)
+    ran = begun.run(status=1)
+    for name, address in zip(("payer", "originator"), addresses):
+        assert f"keys.{name}: {address} in the run, 0x" in ran.err, ran.err
+
+
+def test_another_bundle_than_the_manifests_is_refused_with_what_it_tells(world, tmp_path):
+    world.seed(50, until=UNTIL)
+    rows = tmp_path / "rows"
+    world.stage("export", "--out", rows)
+    world.edit(change_policy)
+    ran = world.stage("transform", "--in", rows, "--out", tmp_path / "out", status=1)
+    assert "retention_days or rates: the bundle holds a digest of them alone" in ran.err
+    world.edit(lambda document: document.update(network="other"))
+    ran = world.stage("transform", "--in", rows, "--out", tmp_path / "out", status=1)
+    assert "network: local in the bundle, other in the manifest" in ran.err
+
+
+# ---- the source -----------------------------------------------------------------------------------
+
+
+def assert_source_refused(world, *told):
+    for words in (("run",), ("run", "--dry-run"), ("plan",)):
+        ran = world.migrate(*words, status=1)
+        for text in told:
+            assert text in ran.err + ran.out, ran.err + ran.out
+    return ran
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_source_that_is_another_database_is_refused_unless_it_was_moved(begun, databases, tool,
+                                                                          finished):
+    if finished:
+        begun.run()
+    moved = databases.v3()
+    psql(moved, "SELECT 1")
+    tool("xmtp-seed", "rows", "--dsn", moved, "--rows", 300, "--until", UNTIL)
+    here, there = (psql(dsn, "SELECT oid FROM pg_database WHERE datname = current_database()")
+                   for dsn in (begun.v3, moved))
+    begun.write(source=moved)
+    assert_source_refused(begun, "is another database than the run was begun with",
+                          f"database oid is {there}, was {here}")
+    assert "--source-moved" in begun.run(status=1).err
+    if finished:
+        ran = begun.migrate("rejected", "retry", status=1)
+        assert "is another database" in ran.err
+    begun.run("--source-moved")
+    begun.run()  # and it is the run's source from now on
+    begun.parity()
+    begun.write()
+    assert_source_refused(begun, f"database oid is {here}, was {there}")
+    begun.run("--new-run")
+
+
+def test_a_table_made_anew_is_another(begun):
+    psql(begun.v3, """
+        CREATE TABLE fresh (LIKE inbox_log INCLUDING ALL);
+        ALTER SEQUENCE inbox_log_sequence_id_seq OWNED BY fresh.sequence_id;
+        INSERT INTO fresh SELECT * FROM inbox_log;
+        DROP TABLE inbox_log CASCADE; ALTER TABLE fresh RENAME TO inbox_log""")
+    ran = begun.run(status=1)
+    assert "oid of inbox_log is " in ran.err and "oid of group_messages" not in ran.err
+    assert "sequence of inbox_log" not in ran.err
+    begun.run("--source-moved")
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_source_that_was_set_back_is_refused(begun, finished):
+    if finished:
+        begun.run()
+    last = int(psql(begun.v3, "SELECT last_value FROM group_messages_id_seq"))
+    psql(begun.v3, f"SELECT setval('group_messages_id_seq', {last - 10})")
+    assert_source_refused(begun, f"the sequence of group_messages has come to {last - 10}",
+                          f"had been at {last}")
+    assert "set back" in begun.run("--source-moved", status=1).err
+    begun.run("--new-run")
+
+
+def test_a_role_that_may_not_see_the_system_identifier_goes_by_oids(begun):
+    function = "EXECUTE ON FUNCTION pg_control_system()"
+    psql(begun.v3, f"""CREATE ROLE reads_little LOGIN IN ROLE pg_read_all_data;
+        REVOKE {function} FROM PUBLIC""")
+    try:
+        begun.write(source=begun.v3.replace("user=postgres", "user=reads_little"))
+        begun.run()
+        assert psql(begun.alpha, "SELECT source FROM xmtp_migrate.runs").startswith(
+            "system identifier=0; database oid=")
+    finally:
+        psql(begun.v3, f"GRANT {function} TO PUBLIC; DROP ROLE reads_little")
+
+
+def test_a_run_that_a_bundle_began_learns_its_source_when_it_is_taken_up(world, tmp_path):
+    world.seed(50, until=UNTIL)
+    rows, envelopes = tmp_path / "rows", tmp_path / "envelopes"
+    world.stage("export", "--out", rows)
+    world.stage("transform", "--in", rows, "--out", envelopes)
+    world.stage("load", "--in", envelopes)
+    assert psql(world.alpha, "SELECT source FROM xmtp_migrate.runs") == ""
+    reopen(world)
+    world.run()
+    assert "database oid=" in psql(world.alpha, "SELECT source FROM xmtp_migrate.runs")
