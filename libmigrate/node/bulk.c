@@ -318,10 +318,7 @@ static int open_session(const struct mig_node *node, const struct node_bulk *bul
     int result = mig_node_open(node->manifest, index, MIG_NODE_WRITE, node->hooks, &bulk->stop,
                                ret_session, err);
 
-    /* Where a server can see that we are gone, it need not build an index to its end. */
-    if (result == MIG_OK)
-        mig_pg_exec((*ret_session)->pg, "SET client_connection_check_interval = 1000", NULL);
-    return result;
+    return result == MIG_OK ? node_claim_side(*ret_session, err) : result;
 }
 
 static int bulk_open(struct mig_node *node, const struct node_load_job *job, int64_t start,

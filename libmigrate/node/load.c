@@ -122,7 +122,7 @@ static int store_in_transaction(struct mig_node *node, struct node_load_job *job
     return mig_hint(err, "see what drops the node's partitions, then run it again");
 }
 
-static void free_flags(bool **flags)
+void node_free_flags(bool **flags)
 {
     free(*flags);
 }
@@ -131,7 +131,7 @@ int mig_node_load(struct mig_node *node, const struct mig_run *run, const struct
                   const struct mig_part_digests *digests, struct mig_load_result *ret_result,
                   struct mig_error *err)
 {
-    mig_cleanup(free_flags) bool *conflicts = calloc(part->row_count + 1, sizeof *conflicts);
+    mig_cleanup(node_free_flags) bool *conflicts = calloc(part->row_count + 1, sizeof *conflicts);
     struct node_load_job job = {run, part, digests, NULL, conflicts, {0}};
     bool booked = false, taken = false;
     int result;

@@ -1,33 +1,14 @@
-/* A connection to a node's database: opening it, and the lock against a second run. */
+/* A connection to a node's database. */
 #include "libmigrate/node/node_private.h"
 
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
-
-#define LOCK_KEY                                                                                   \
-    INT64_C(0x786d74706d696772) /* "xmtpmigr": session lock, far from the node's own 5 */
 
 const char *node_number(int64_t number, char text[NODE_NUMBER_SIZE])
 {
     snprintf(text, NODE_NUMBER_SIZE, "%" PRId64, number);
     return text;
-}
-
-/* So that whoever is refused later can be told who is at work. */
-static int say_who(struct mig_node *node, struct mig_error *err)
-{
-    char host[HOST_NAME_MAX + 1] = "", name[64], sql[NODE_SQL_SIZE];
-
-    gethostname(host, sizeof host - 1);
-    for (char *c = host; *c; c++)
-        if (*c == '\'' || *c == '\\' || (unsigned char) *c < ' ')
-            *c = '_';
-    snprintf(name, sizeof name, "xmtp-migrate %.30s pid %ld", host, (long) getpid());
-    snprintf(sql, sizeof sql, "SET application_name = '%s'", name);
-    return mig_pg_exec(node->pg, sql, err);
 }
 
 /* Connected, and nothing looked at yet. */
@@ -60,7 +41,7 @@ static int connect_node(const struct mig_manifest *manifest, size_t index,
     snprintf(what, sizeof what, "nodes[%zu].dsn", index);
     if ((result = mig_reference_resolve(&node->entry->dsn, what, hooks, &dsn, err)) != MIG_OK ||
         (result = mig_pg_open(dsn.text, &options, &node->pg, err)) != MIG_OK ||
-        (result = say_who(node, err)) != MIG_OK)
+        (result = node_say_who(node, err)) != MIG_OK)
         return result;
     *ret_node = mig_take(node);
     return MIG_OK;
@@ -134,61 +115,4 @@ size_t mig_node_index(const struct mig_node *node)
 bool mig_node_alive(const struct mig_node *node)
 {
     return mig_pg_alive(node->pg);
-}
-
-/* Who has the lock, if anybody has. */
-static int ask_who(struct mig_node *node, struct mig_pg_result *answer, struct mig_error *err)
-{
-    char high[NODE_NUMBER_SIZE], low[NODE_NUMBER_SIZE];
-    const char *const params[] = {node_number(LOCK_KEY >> 32, high),
-                                  node_number(LOCK_KEY & UINT32_MAX, low)};
-
-    return mig_pg_query(
-        node->pg,
-        "SELECT coalesce(a.application_name, 'somebody'), coalesce(to_char(a.backend_start AT TIME "
-        "ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), 'an unknown time') FROM pg_locks l LEFT "
-        "JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted AND "
-        "l.classid = $1::bigint::oid AND l.objid = $2::bigint::oid AND l.database = (SELECT oid "
-        "FROM pg_database WHERE datname = current_database())",
-        params, 2, answer, err);
-}
-
-static int refuse_second(struct mig_node *node, const struct mig_pg_result *answer,
-                         struct mig_error *err)
-{
-    mig_fail(err, MIG_E_TEMPORARY, "node '%s': another run is at work here: %s, since %s",
-             node->entry->name, answer->rows ? mig_pg_text(answer, 0, 0) : "somebody",
-             answer->rows ? mig_pg_text(answer, 0, 1) : "just now");
-    return mig_hint(err, "wait until it has ended, or stop it, then run this again");
-}
-
-int node_check_unclaimed(struct mig_node *node, struct mig_error *err)
-{
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    int result = ask_who(node, &answer, err);
-
-    return result == MIG_OK && answer.rows > 0 ? refuse_second(node, &answer, err) : result;
-}
-
-/* A session lock: it ends with the connection, so a crashed run leaves nothing behind. Our schema
- * is made under it: not before a run really begins, and by one at a time. */
-int mig_node_claim(struct mig_node *node, struct mig_error *err)
-{
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    char key[NODE_NUMBER_SIZE];
-    const char *const params[] = {node_number(LOCK_KEY, key)};
-    int result;
-
-    if (node->locked)
-        return MIG_OK;
-    result = mig_pg_query(node->pg, "SELECT pg_try_advisory_lock($1)", params, 1, &answer, err);
-    if (result != MIG_OK)
-        return result;
-    if (!mig_pg_bool(&answer, 0, 0)) {
-        mig_pg_result_release(&answer);
-        result = ask_who(node, &answer, err);
-        return result == MIG_OK ? refuse_second(node, &answer, err) : result;
-    }
-    node->locked = true;
-    return node_make_books(node, err);
 }

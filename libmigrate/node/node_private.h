@@ -91,8 +91,15 @@ int node_make_books(struct mig_node *node, struct mig_error *err);
 /* examine.c: adds what the role may not do. */
 int node_check_rights(struct mig_node *node, struct mig_errors *refusals, struct mig_error *err);
 
-/* node.c: MIG_E_TEMPORARY when another run is at work here. */
+/* claim.c: MIG_E_TEMPORARY when another run is at work here. */
 int node_check_unclaimed(struct mig_node *node, struct mig_error *err);
+/* Names the session after this process. */
+int node_say_who(struct mig_node *node, struct mig_error *err);
+/* For a session that writes beside the one that has claimed the node. */
+int node_claim_side(struct mig_node *node, struct mig_error *err);
+
+/* For mig_cleanup(node_free_flags) bool *flags = NULL; */
+void node_free_flags(bool **flags);
 
 /* bands.c: makes the leaves that ids in [first, last] of originator need, each band that one of
  * part's envelopes lies in. Own transactions, exclusive lock. */

@@ -317,8 +317,6 @@ class Holding:
 
 
 def finish_after_a_kill(world):
-    for dsn in world.nodes.values():  # its locks end when the server has noticed
-        assert wait_for(dsn, "true", wanted=False)
     run(world)
     for dsn in world.nodes.values():
         assert psql(dsn, LEFT) == "0"

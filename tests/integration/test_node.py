@@ -9,7 +9,7 @@ import time
 import pytest
 from support.servers import client, psql, rows
 from support.world import (BLOB, META, add_message, as_user, assert_closes, count, digest_of_node,
-                           row, world)  # noqa: F401
+                           held, row, world)  # noqa: F401
 
 SQL = pathlib.Path(__file__).resolve().parents[2] / "schemas" / "sql"
 FORGED = "\\xdeadbeef"
@@ -288,6 +288,53 @@ def test_two_first_runs_at_the_same_moment_do_not_spoil_each_other(world):
     assert any(one.status == 0 for one in ran)
     world.run()
     assert digest_of_node(world.alpha) == digest_of_node(world.beta)
+
+
+def wait_until_it_waits(world, process):
+    """For a lock of beta's that somebody else holds."""
+    while psql(world.beta, f"""SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+            AND datname = current_database() AND application_name LIKE '%pid {process.pid} %'
+            """) == "0":
+        assert process.poll() is None, process.stderr.read()
+
+
+def test_a_run_that_was_killed_is_taken_over_at_once(world, start_tool):
+    """Its session waits for a lock, so that the server does not see for itself that it is gone."""
+    add_message(world.v3, "message")
+    world.run()
+    add_message(world.v3, "another")
+    with held(world.beta, "LOCK migration_tracker"):
+        for _ in range(4):
+            killed = start_tool("xmtp-migrate", "run", "--manifest", str(world.manifest))
+            wait_until_it_waits(world, killed)
+            killed.kill()
+            killed.wait()
+        last = start_tool("xmtp-migrate", "run", "--manifest", str(world.manifest))
+        wait_until_it_waits(world, last)
+    assert last.wait(30) == 0
+    said = last.stderr.read()
+    assert f"pid {killed.pid}, which was at work here since" in said, said
+    assert "has ended without a word" in said
+    world.status(0)
+
+
+ELSEWHERE = "xmtp-migrate otherhost pid 17 000000010001"
+
+
+@pytest.mark.parametrize("lock", ["pg_advisory_xact_lock(8677720083233597298)",
+                                  "pg_advisory_xact_lock_shared(8677720083233597299)"])
+def test_a_run_of_another_machine_is_waited_for_and_named(world, start_tool, lock):
+    add_message(world.v3, "message")
+    with held(world.alpha, f"SET application_name = '{ELSEWHERE}'; SELECT {lock}"):
+        plan = world.migrate("plan", status=5)
+        assert "otherhost, pid 17, since 2" in plan.out + plan.err
+        refused = world.migrate("run", status=5)
+        assert "another run is at work here: otherhost, pid 17, since 2" in refused.err
+        waiting = start_tool("xmtp-migrate", "run", "--manifest", str(world.manifest))
+        while psql(world.alpha, "SELECT count(*) FROM pg_stat_activity WHERE datname ="
+                   f" current_database() AND application_name LIKE '%pid {waiting.pid} %'") == "0":
+            assert waiting.poll() is None
+    assert waiting.wait(30) == 0  # it had ended meanwhile
 
 
 # ---- usage --------------------------------------------------------------------------------------
