@@ -166,25 +166,6 @@ static int add_load(struct counts *counts, enum mig_table table,
     return add(counts, name, "", "conflicts", (int64_t) result_counts->conflicts, err);
 }
 
-/* Parts above what the sequence gave out are read by every run: the last reading counts, and what
- * the sequence has passed since is settled. */
-static int forget_unsettled(struct mig_node *node, const struct mig_run *run,
-                            const struct mig_part *part, struct mig_error *err)
-{
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    char first[NODE_NUMBER_SIZE], last[NODE_NUMBER_SIZE];
-
-    if (part->settled && !part->followed)
-        return MIG_OK;
-    return mig_pg_query(node->pg,
-                        "DELETE FROM xmtp_migrate.parts WHERE run = $1 AND source_table = $2"
-                        " AND NOT settled AND first_id <= $4::bigint AND last_id >= $3::bigint",
-                        (const char *const[]){run->facts.run, mig_table_info(part->table)->name,
-                                              node_number(part->first_id, first),
-                                              node_number(part->last_id, last)},
-                        4, &answer, err);
-}
-
 /* The ids of chain-bound rows, where a second reading might take others for such: as an array
  * literal, empty when they need not be kept. */
 static int list_chain_ids(const struct mig_part *part, struct mig_buffer *ids,
@@ -292,18 +273,23 @@ int node_book_part(struct mig_node *node, const struct mig_run *run, const struc
                    const struct mig_load_result *result_counts, struct mig_error *err)
 {
     mig_cleanup(counts_release) struct counts counts = COUNTS_INIT;
+    struct mig_load_result loaded = *result_counts;
     struct mig_tally tally = part->tally;
     char first[NODE_NUMBER_SIZE];
-    int result;
+    int result = MIG_OK;
 
     judge_conflicts(part, conflicts, &tally);
-    if ((result = forget_unsettled(node, run, part, err)) != MIG_OK ||
-        (result = write_part(node, run, part, digests, &tally, err)) != MIG_OK ||
+    /* What the sequence has passed since is settled. */
+    if ((!part->settled || part->followed) &&
+        ((result = node_forget_strays(node, run->facts.run, part, err)) != MIG_OK ||
+         (result = node_find_strays(node, run->facts.run, part->table, &loaded, err)) != MIG_OK))
+        return result;
+    if ((result = write_part(node, run, part, digests, &tally, err)) != MIG_OK ||
         (result = raise_bound(node, run, part, err)) != MIG_OK ||
         (result = book_rejected(node, run, part->table, node_number(part->books_first_id, first),
                                 &tally, err)) != MIG_OK ||
         (result = add_tally(&counts, &tally, err)) != MIG_OK ||
-        (result = add_load(&counts, part->table, result_counts, err)) != MIG_OK)
+        (result = add_load(&counts, part->table, &loaded, err)) != MIG_OK)
         return result;
     return write_counts(node, run, part->table, first, &counts, err);
 }

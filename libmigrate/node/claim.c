@@ -26,9 +26,10 @@
 #define SIDE_KEY (RUN_KEY + 1)
 
 #define STEP_MS 20
-#define GONE_SECONDS 20     /* a backend comes to an end when it is told to */
-#define ELSEWHERE_SECONDS 5 /* whether a process of another machine is gone only the server knows  \
-                             */
+#define GONE_SECONDS 20 /* a backend comes to an end when it is told to */
+#define ELSEWHERE_SECONDS                                                                          \
+    5 /* whether a process of another machine is gone only the server knows                        \
+       */
 
 /* ---- processes ------------------------------------------------------------------------------- */
 

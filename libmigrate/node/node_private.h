@@ -222,6 +222,14 @@ int node_store_letters(struct mig_node *node, const struct mig_part *part, const
 int node_drop_waivers(struct mig_node *node, struct mig_dead_letters *letters,
                       struct mig_error *err);
 
+/* strays.c: forgets the unsettled parts of the run, all or those that overlap one, but for how many
+ * rows of them were loaded. A run that had ended has not, then. */
+int node_forget_strays(struct mig_node *node, const char *run, const struct mig_part *within,
+                       struct mig_error *err);
+/* Those of them that are there already are loaded. */
+int node_find_strays(struct mig_node *node, const char *run, enum mig_table table,
+                     struct mig_load_result *counts, struct mig_error *err);
+
 /* books.c */
 int node_book_part(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
                    const bool *conflicts, const struct mig_part_digests *digests,

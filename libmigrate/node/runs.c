@@ -235,20 +235,6 @@ int mig_node_run_pinned(struct mig_node *node, const char *run, char **ret_pinne
     return *ret_pinned ? MIG_OK : mig_fail(err, MIG_E_NOMEM, "out of memory");
 }
 
-/* A run that is taken up reads unsettled rows anew, on every node: the sequence may have passed
- * some meanwhile. Without them the run is not at its end. */
-static int forget_unsettled(struct mig_node *node, const char *run, struct mig_error *err)
-{
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-
-    return mig_pg_query(
-        node->pg,
-        "WITH gone AS (DELETE FROM xmtp_migrate.parts WHERE run = $1 AND NOT settled"
-        " RETURNING run) UPDATE xmtp_migrate.runs SET finished_at = NULL"
-        " WHERE run IN (SELECT run FROM gone)",
-        (const char *const[]){run}, 1, &answer, err);
-}
-
 /* Where a run is followed its ranges grow, on each node as far as it came: this one has yet to get
  * as far as the others. */
 static int raise_bounds(struct mig_node *node, const struct mig_run *known,
@@ -292,9 +278,11 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
     if ((result = take_run(node, &answer, 0, &known, err)) != MIG_OK)
         return result;
     what = difference(&known, run);
+    /* The sequence may have passed some of the unsettled rows; without them it is not at its end.
+     */
     if (!what && (result = raise_bounds(node, &known, run, err)) == MIG_OK &&
         (result = note_source(node, run, err)) == MIG_OK)
-        return forget_unsettled(node, run->facts.run, err);
+        return node_forget_strays(node, run->facts.run, NULL, err);
     if (!what)
         return result;
     mig_fail(err, MIG_E_REFUSED, "node '%s': run %s was begun with another value for %s",

@@ -62,6 +62,15 @@ CREATE TABLE xmtp_migrate.counts (
     FOREIGN KEY (run, source_table, first_id) REFERENCES xmtp_migrate.parts ON DELETE CASCADE
 );
 
+-- Rows of unsettled parts that an earlier reading of a run loaded: the next finds them there, and
+-- they count as loaded.
+CREATE TABLE xmtp_migrate.strays (
+    run text NOT NULL REFERENCES xmtp_migrate.runs (run),
+    source_table text NOT NULL,
+    loaded bigint NOT NULL,
+    PRIMARY KEY (run, source_table)
+);
+
 -- The rows that a run rejected. Its account speaks of these alone: the dead letter box also keeps
 -- letters of earlier runs and of other tools.
 CREATE TABLE xmtp_migrate.rejected (

@@ -147,3 +147,38 @@ def test_a_run_that_a_bundle_began_learns_its_source_when_it_is_taken_up(world, 
     reopen(world)
     world.run()
     assert "database oid=" in psql(world.alpha, "SELECT source FROM xmtp_migrate.runs")
+
+
+# ---- rows above what the sequence gave out ----------------------------------------------------------
+
+
+def add_strays(world, first, count):
+    for id in range(first, first + count):
+        add_message(world.v3, f"drawn by hand {id}", id=id)
+
+
+def test_strays_count_as_loaded_by_whichever_sitting_of_the_run_did_it(world):
+    world.seed(30, until=UNTIL)
+    add_strays(world, 10 ** 9, 3)
+    account = world.run()
+    for _ in range(3):
+        reopen(world)
+        assert world.run() == account
+    add_strays(world, 10 ** 9 + 3, 2)
+    # Another run: three are there from the one before.
+    account = world.run("--new-run")
+    beta = account["kinds"]["group_messages"]["nodes"]["beta"]
+    assert beta["loaded"] == 2
+    for _ in range(2):
+        reopen(world)
+        assert world.run() == account
+    # A node that had not come so far.
+    psql(world.beta, "DELETE FROM xmtp_migrate.parts WHERE NOT settled")
+    reopen(world)
+    again = world.run()["kinds"]["group_messages"]["nodes"]
+    assert again["alpha"] == beta and again["beta"]["loaded"] == 0
+    # One more that came while the run was stopped.
+    add_strays(world, 10 ** 9 + 5, 1)
+    reopen(world)
+    again = world.run()["kinds"]["group_messages"]["nodes"]
+    assert again["alpha"]["loaded"] == 3
