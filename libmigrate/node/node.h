@@ -88,8 +88,9 @@ struct mig_run {
                                        * is followed */
     char source[MIG_RUN_SOURCE_SIZE]; /* which database its rows come from, as the caller tells it
                                          apart; "" when that is not known */
-    bool finished;                    /* on this node */
-    bool has_parts;                   /* on this node */
+    bool told;      /* its account was given out, as mig_node_run_told() says on this node */
+    bool finished;  /* on this node */
+    bool has_parts; /* on this node */
 };
 
 /* The run with this id, or with NULL the newest of the manifest's network that this node knows, if
@@ -126,6 +127,10 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
 int mig_node_run_finish(struct mig_node *node, const struct mig_run *run,
                         const struct mig_blockers *blockers, const char *const *problems,
                         size_t problem_count, struct mig_error *err);
+
+/* Says that whoever asked for the finished run has its account. Until then it is theirs who run the
+ * same again. */
+int mig_node_run_told(struct mig_node *node, const char *run, struct mig_error *err);
 
 /* Up to which id of a table's settled range the node has all parts of the run; INT64_MIN when it
  * has none. */

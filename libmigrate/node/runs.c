@@ -84,6 +84,7 @@ static int take_run(const struct mig_node *node, const struct mig_pg_result *ans
     run.finished = mig_pg_bool(answer, row, 8);
     run.has_parts = mig_pg_bool(answer, row, 9);
     take_text(run.source, sizeof run.source, answer, row, 10);
+    run.told = mig_pg_bool(answer, row, 11);
     if ((result = bounds_from_json(node, mig_pg_text(answer, row, 7), &run, err)) == MIG_OK)
         *ret_run = run;
     return result;
@@ -92,7 +93,8 @@ static int take_run(const struct mig_node *node, const struct mig_pg_result *ans
 #define RUN_COLUMNS                                                                                \
     "run, network, as_of_ns, profile, policy_digest, payer, originator, bounds::text,"             \
     " finished_at IS NOT NULL,"                                                                    \
-    " EXISTS (SELECT FROM xmtp_migrate.parts p WHERE p.run = runs.run), source"
+    " EXISTS (SELECT FROM xmtp_migrate.parts p WHERE p.run = runs.run), source, told_at IS NOT "   \
+    "NULL"
 
 int mig_node_find_run(struct mig_node *node, const char *run, bool *ret_found,
                       struct mig_run *ret_run, struct mig_error *err)
@@ -378,6 +380,16 @@ int mig_node_last_part(struct mig_node *node, const char *run, enum mig_table ta
         *ret_last_id = mig_pg_int64(&answer, 0, 1);
     }
     return MIG_OK;
+}
+
+int mig_node_run_told(struct mig_node *node, const char *run, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+
+    return mig_pg_query(node->pg,
+                        "UPDATE xmtp_migrate.runs SET told_at = now() WHERE run = $1 AND told_at IS"
+                        " NULL",
+                        (const char *const[]){run}, 1, &answer, err);
 }
 
 int mig_node_position(struct mig_node *node, const char *run, enum mig_table table,

@@ -13,6 +13,7 @@
 struct known {
     bool any;      /* run is the newest one */
     bool complete; /* every node has it, finished */
+    bool told;     /* and knows that its account was given out */
     struct mig_run run;
 };
 
@@ -30,12 +31,13 @@ static int look_at_node(struct mig_node *node, struct known *known, size_t index
         return MIG_OK;
     }
     if (!known->any) {
-        *known = (struct known){true, index == 0 && run.finished, run};
+        *known = (struct known){true, index == 0 && run.finished, run.told, run};
         return MIG_OK;
     }
     if (strcmp(known->run.facts.run, run.facts.run) == 0) {
         known->complete = known->complete && run.finished &&
                           memcmp(known->run.bounds, run.bounds, sizeof run.bounds) == 0;
+        known->told = known->told && run.told;
         for (int table = 0; table < MIG_TABLE_COUNT; table++)
             if (run.bounds[table] > known->run.bounds[table])
                 known->run.bounds[table] = run.bounds[table];
@@ -55,9 +57,9 @@ static int look_at_node(struct mig_node *node, struct known *known, size_t index
     }
     /* Two finished runs: both are history. One unfinished: it is the one to take up. */
     if (!run.finished)
-        *known = (struct known){true, false, run};
+        *known = (struct known){true, false, false, run};
     else if (known->run.finished)
-        known->complete = true;
+        known->complete = known->told = true;
     return MIG_OK;
 }
 
@@ -151,12 +153,21 @@ static int64_t pick_instant(const struct mig_manifest *manifest,
     return mig_time_now_ns();
 }
 
+/* Whether the command that was given could be the one that the run was begun by. */
+static bool is_asked_for(const struct mig_manifest *manifest, const struct mig_run_options *options,
+                         const struct pipeline_keys *keys, const struct mig_run *run)
+{
+    return (!options->has_as_of || options->as_of_ns == run->facts.as_of_ns) &&
+           pipeline_check_facts(manifest, keys, &run->facts, NULL, "", NULL) == MIG_OK;
+}
+
 int pipeline_find_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
                       const struct pipeline_keys *keys, struct mig_nodes *nodes,
                       const struct mig_hooks *hooks, struct pipeline_found *ret_found,
                       struct mig_error *err)
 {
     struct known known = {0};
+    bool untold;
     int result = MIG_OK;
 
     for (size_t i = 0; i < nodes->count && result == MIG_OK; i++)
@@ -164,9 +175,11 @@ int pipeline_find_run(const struct mig_manifest *manifest, const struct mig_run_
             result = look_at_node(nodes->items[i], &known, i, options->new_run ? NULL : err);
     if (result != MIG_OK && !options->new_run)
         return result;
+    /* Whoever finished it did not come to say so, and may well be who asks again. */
+    untold = known.complete && !known.told && is_asked_for(manifest, options, keys, &known.run);
     *ret_found = (struct pipeline_found){
         .known = known.any,
-        .unfinished = known.any && !known.complete && !options->new_run,
+        .unfinished = known.any && !options->new_run && (!known.complete || untold),
         .as_of_ns = pick_instant(manifest, options, &known),
         .run = known.run,
     };
@@ -174,6 +187,37 @@ int pipeline_find_run(const struct mig_manifest *manifest, const struct mig_run_
         return MIG_OK;
     ret_found->as_of_ns = known.run.facts.as_of_ns;
     return take_up(manifest, options, keys, nodes, &known.run, hooks, err);
+}
+
+/* The finished run again, if nothing that would be pinned for the new one differs. */
+static bool is_again(const struct mig_manifest *manifest, const struct mig_run_options *options,
+                     const struct pipeline_keys *keys, const struct pipeline_found *found,
+                     const struct mig_run *fresh)
+{
+    return found->known && options->has_as_of && !options->new_run &&
+           is_asked_for(manifest, options, keys, &found->run) &&
+           memcmp(fresh->bounds, found->run.bounds, sizeof fresh->bounds) == 0;
+}
+
+static int begin(const struct mig_manifest *manifest, const struct mig_run_options *options,
+                 const struct pipeline_keys *keys, struct mig_source *source,
+                 const struct mig_hooks *hooks, struct pipeline_found *found, struct mig_error *err)
+{
+    struct mig_run fresh = {0};
+    int result = settle_all(source, &fresh, err);
+
+    if (result != MIG_OK)
+        return result;
+    if (is_again(manifest, options, keys, found, &fresh)) {
+        mig_log(hooks, MIG_LOG_INFO,
+                "run %s is this one: the same instant, facts and ids (--new-run begins another)",
+                found->run.facts.run);
+        return MIG_OK;
+    }
+    result = pipeline_facts(manifest, found->as_of_ns, keys, hooks, &fresh.facts, err);
+    if (result == MIG_OK)
+        found->run = fresh;
+    return result;
 }
 
 int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
@@ -186,20 +230,13 @@ int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_ru
 
     if (result == MIG_OK && found.known && !options->new_run)
         result = pipeline_check_source(source, &found.run, options->source_moved, err);
-    if (result != MIG_OK)
-        return result;
-    if (!found.unfinished) {
-        found.run = (struct mig_run){0};
-        if ((result = pipeline_facts(manifest, found.as_of_ns, keys, hooks, &found.run.facts,
-                                     err)) != MIG_OK ||
-            (result = settle_all(source, &found.run, err)) != MIG_OK)
-            return result;
-    }
-    if ((result = pin_source(source, &found.run, err)) != MIG_OK)
-        return result;
-    *ret_run = found.run;
-    measure_run(hooks, ret_run);
-    return MIG_OK;
+    if (result == MIG_OK && !found.unfinished)
+        result = begin(manifest, options, keys, source, hooks, &found, err);
+    if (result == MIG_OK && (result = pin_source(source, &found.run, err)) == MIG_OK)
+        *ret_run = found.run;
+    if (result == MIG_OK)
+        measure_run(hooks, ret_run);
+    return result;
 }
 
 int pipeline_choose_followed(const struct mig_manifest *manifest,

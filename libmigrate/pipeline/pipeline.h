@@ -130,12 +130,16 @@ struct mig_run_options {
     bool source_moved; /* the source may be another database than the run's, with the same rows */
     struct mig_resources resources;
     const char *chain_out; /* where the chain-bound envelopes go; NULL: beside the manifest */
+    /* Gives the account of a run that has ended to whoever asked for it; may be NULL. */
+    int (*tell)(void *context, const struct mig_account *account, struct mig_error *err);
+    void *context;
 };
 
 /*
  * Export, transform and load into every node of the manifest. Takes up the nodes' unfinished run if
- * there is one, else begins a new one. Every part that was committed stays when it fails or is
- * stopped; running it again goes on from there.
+ * there is one, or a finished one that is the same by all that is pinned (as_of asked for, facts,
+ * settled ranges) or was not told yet; else begins a new one. Every part that was committed stays
+ * when it fails or is stopped; running it again goes on from there.
  *
  * Errors: those of all stages; MIG_E_REFUSED when the unfinished run was begun under other facts.
  * A red or partial account is no error here: see mig_account_outcome().
@@ -249,13 +253,16 @@ struct mig_stage_summary {
 };
 void mig_stage_summary_release(struct mig_stage_summary *summary);
 
-/* Source to a bundle of rows. Errors: as source and bundle. */
+/* Source to a bundle of rows. One that was made at the same instant under the same manifest and
+ * lies there whole is taken for it, when the instant was asked for.
+ * Errors: as source and bundle. */
 int mig_pipeline_export(const struct mig_manifest *manifest, bool has_as_of, int64_t as_of_ns,
                         const char *out, const struct mig_resources *resources,
                         const struct mig_hooks *hooks, const struct mig_stop *stop,
                         struct mig_stage_summary *ret_summary, struct mig_error *err);
 
-/* A bundle of rows to one of envelopes. Errors: as bundle; MIG_E_REFUSED for a bundle of another
+/* A bundle of rows to one of envelopes. One that was made of the same run with the same keys and
+ * lies there whole is taken for it. Errors: as bundle; MIG_E_REFUSED for a bundle of another
  * network, policy or stage. */
 int mig_pipeline_transform(const struct mig_manifest *manifest, const char *in, const char *out,
                            const struct mig_resources *resources, const struct mig_hooks *hooks,

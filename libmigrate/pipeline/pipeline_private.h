@@ -30,6 +30,13 @@ int pipeline_check_facts(const struct mig_manifest *manifest, const struct pipel
 int pipeline_expect_stage(const struct mig_bundle_facts *facts, enum mig_stage stage,
                           const char *path, struct mig_error *err);
 
+/* finished.c: whether a bundle that was made under these facts lies there whole; of one of rows, by
+ * whichever run. Then *ret_summary is what its stage would have told.
+ * Errors: MIG_E_NOMEM. What is there and something else is for mig_bundle_create() to refuse. */
+int pipeline_find_finished(const char *out, const struct mig_bundle_facts *wanted,
+                           const struct mig_hooks *hooks, bool *ret_found,
+                           struct mig_stage_summary *ret_summary, struct mig_error *err);
+
 /* A digest over the rows of a transformed part that go by route: NODE or CHAIN; "" when it has
  * none. */
 int pipeline_digest(const struct mig_part *part, enum mig_route route, char ret_digest[65],
@@ -231,7 +238,7 @@ void pipeline_cuts_release(struct pipeline_cuts *cuts);
 /* The run that the nodes are in the middle of, if any, and what a run now would be pinned at. */
 struct pipeline_found {
     bool known;      /* run is the newest one */
-    bool unfinished; /* it is to be taken up */
+    bool unfinished; /* it is to be taken up: not at its end everywhere, or not told */
     int64_t as_of_ns;
     struct mig_run run;
 };

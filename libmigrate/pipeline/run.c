@@ -315,6 +315,17 @@ static int move_and_finish(struct run *run, struct mig_account **ret_account, st
     }
 }
 
+/* What comes after the account has gone out may be lost; then it goes out once more. */
+static int tell(struct run_job *job, const struct mig_run_options *options,
+                const struct mig_account *account, struct mig_error *err)
+{
+    int result = options->tell ? options->tell(options->context, account, err) : MIG_OK;
+
+    for (size_t i = 0; i < job->nodes.count && result == MIG_OK && !account->unfinished; i++)
+        result = mig_node_run_told(job->nodes.items[i], job->run.facts.run, err);
+    return result;
+}
+
 int pipeline_check_chain_folder(const struct mig_manifest *manifest,
                                 const struct mig_run_options *options, struct mig_error *err)
 {
@@ -357,6 +368,7 @@ int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_o
 {
     mig_cleanup(run_release) struct run run = {0};
     struct run_job *job = &run.job;
+    mig_cleanup(mig_account_free) struct mig_account *account = NULL;
     int result;
 
     if ((result = pipeline_check_chain_folder(manifest, options, err)) != MIG_OK ||
@@ -367,5 +379,9 @@ int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_o
         (result = pipeline_check_chain_out(run.chain_out, &job->run, err)) != MIG_OK ||
         (result = open_spool(&run, err)) != MIG_OK || (result = run_job_begin(job, err)) != MIG_OK)
         return result;
-    return move_and_finish(&run, ret_account, err);
+    if ((result = move_and_finish(&run, &account, err)) != MIG_OK ||
+        (result = tell(job, options, account, err)) != MIG_OK)
+        return result;
+    *ret_account = mig_take(account);
+    return MIG_OK;
 }

@@ -125,16 +125,21 @@ int mig_pipeline_export(const struct mig_manifest *manifest, bool has_as_of, int
 {
     mig_cleanup(export_job_release) struct export_job job = {.manifest = manifest, .hooks = hooks};
     mig_cleanup(mig_stage_summary_release) struct mig_stage_summary summary = {0};
+    bool found = false;
     int result;
 
     if (!has_as_of)
         as_of_ns = mig_time_now_ns();
+    if ((result = pipeline_facts(manifest, as_of_ns, NULL, hooks, &summary.facts, err)) != MIG_OK ||
+        (result = pipeline_find_finished(out, &summary.facts, hooks, &found, ret_summary, err)) !=
+            MIG_OK ||
+        found)
+        return result;
     /* One after another unless asked for: the same rows make the same bundle. */
     if ((result = source_set_open(
              manifest, resources->source_connections > 0 ? resources->source_connections : 1,
              resources->retry_s, hooks, stop, &job.sources, err)) != MIG_OK ||
         (result = open_throttle(&job, resources->max_rate, stop, err)) != MIG_OK ||
-        (result = pipeline_facts(manifest, as_of_ns, NULL, hooks, &summary.facts, err)) != MIG_OK ||
         (result = mig_bundle_create(out, &summary.facts, &job.writer, err)) != MIG_OK ||
         (result = open_ranges(&job, resources->max_memory, err)) != MIG_OK ||
         (result = export_parts(&job, as_of_ns, &summary, err)) != MIG_OK)

@@ -110,7 +110,8 @@ int mig_pipeline_load(const struct mig_manifest *manifest, const char *in, const
         result = load_parts(&job, &nodes, &options, resources->max_memory, err);
     /* What is there of a bundle is all that a node will get: who is away doesn't keep it open. */
     for (size_t i = 0; i < nodes.count && result == MIG_OK; i++)
-        result = mig_node_run_finish(nodes.items[i], &run, mig_bundle_blockers(job.reader), NULL, 0,
-                                     err);
+        if ((result = mig_node_run_finish(nodes.items[i], &run, mig_bundle_blockers(job.reader),
+                                          NULL, 0, err)) == MIG_OK)
+            result = mig_node_run_told(nodes.items[i], run.facts.run, err);
     return result == MIG_OK ? mig_account_read(&nodes, run.facts.run, ret_account, err) : result;
 }

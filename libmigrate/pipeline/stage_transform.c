@@ -127,6 +127,7 @@ int mig_pipeline_transform(const struct mig_manifest *manifest, const char *in, 
                                          .stop = stop_transforming};
     mig_cleanup(transform_job_release) struct transform_job job = {.hooks = hooks, .stop = stop};
     struct mig_stage_summary *summary = &job.summary;
+    bool found = false;
     int result;
 
     if ((result = mig_manifest_signers(manifest, hooks, &job.keys.payer, &job.keys.originator,
@@ -134,6 +135,9 @@ int mig_pipeline_transform(const struct mig_manifest *manifest, const char *in, 
         (result = open_workshop(&job, resources, err)) != MIG_OK ||
         (result = mig_bundle_open(in, true, &job.reader, err)) != MIG_OK ||
         (result = judge_input(&job, manifest, in, err)) != MIG_OK ||
+        (result = pipeline_find_finished(out, &summary->facts, hooks, &found, ret_summary, err)) !=
+            MIG_OK ||
+        found ||
         (result = mig_transform_open(manifest, summary->facts.as_of_ns, job.keys.payer,
                                      job.keys.originator, &job.transform, err)) != MIG_OK ||
         (result = mig_bundle_create(out, &summary->facts, &job.writer, err)) != MIG_OK ||

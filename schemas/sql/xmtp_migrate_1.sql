@@ -30,7 +30,8 @@ CREATE TABLE xmtp_migrate.runs (
     blockers jsonb NOT NULL DEFAULT '[]',
     problems jsonb NOT NULL DEFAULT '[]', -- what was found at its end that makes the account red
     started_at timestamptz NOT NULL DEFAULT now(),
-    finished_at timestamptz
+    finished_at timestamptz,
+    told_at timestamptz                 -- its account went out to whoever asked for the run
 );
 
 -- A range of ids of one V3 table that this node has whole. Settled ranges of a run leave no gap.

@@ -1,7 +1,10 @@
 """A run that is taken up is the run that was begun: its facts, its source and its nodes are those
 that it was pinned with, or it is refused with what differs."""
 
+import subprocess
+
 import pytest
+from conftest import tool_environment, tool_path
 from support.servers import psql
 from support.world import add_message, digest_of_node, world  # noqa: F401
 
@@ -182,3 +185,109 @@ def test_strays_count_as_loaded_by_whichever_sitting_of_the_run_did_it(world):
     reopen(world)
     again = world.run()["kinds"]["group_messages"]["nodes"]
     assert again["alpha"]["loaded"] == 3
+
+
+# ---- the end of a run -------------------------------------------------------------------------------
+
+
+def untell(world):
+    """As if the process had been killed between the run's end and the word of it."""
+    for dsn in world.nodes.values():
+        psql(dsn, "UPDATE xmtp_migrate.runs SET told_at = NULL")
+
+
+def runs(dsn):
+    return psql(dsn, "SELECT run FROM xmtp_migrate.runs ORDER BY 1").split("\n")
+
+
+@pytest.mark.parametrize("as_of", [(), ("--as-of", UNTIL)])
+def test_a_run_that_nobody_was_told_of_is_told_again(world, tmp_path, as_of):
+    world.seed(300, until=UNTIL)
+    words = (*as_of, "--chain-out", tmp_path / "chain")
+    account = world.run(*words)
+    untell(world)
+    assert world.run(*words) == account
+    psql(world.beta, "UPDATE xmtp_migrate.runs SET told_at = NULL")
+    assert world.run(*words) == account
+    assert runs(world.alpha) == runs(world.beta) == [account["run"]]
+
+
+def test_it_is_told_only_once_the_account_has_gone_out(world):
+    world.seed(30, until=UNTIL)
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run([tool_path("xmtp-migrate"), "run", "--manifest", world.manifest],
+                             stdout=full, stderr=subprocess.PIPE, env=tool_environment(),
+                             check=False)
+    assert ran.returncode == 1
+    [run] = runs(world.alpha)
+    assert world.run()["run"] == run
+    assert world.run()["run"] != run
+
+
+def test_another_command_than_that_of_the_run_begins_one(world):
+    world.seed(30, until=UNTIL)
+    first = world.run("--as-of", UNTIL)["run"]
+    untell(world)
+    second = world.run("--as-of", "2026-01-02T00:00:00Z")["run"]
+    untell(world)
+    world.edit(change_policy)
+    third = world.run(status=4)["run"]  # other bytes for the same ids
+    untell(world)
+    fourth = world.run("--new-run", status=4)["run"]
+    assert len({first, second, third, fourth}) == 4
+
+
+def test_the_same_instant_facts_and_ids_are_the_same_run(world, tmp_path):
+    world.seed(300, until=UNTIL)
+    words = ("--as-of", UNTIL, "--chain-out", tmp_path / "chain")
+    account = world.run(*words)
+    assert world.run(*words) == account
+    add_message(world.v3, "one more")
+    assert world.run("--as-of", UNTIL)["run"] != account["run"]
+    ran = world.run(*words, status=2)  # the bundle there is of the run before
+    assert "exists" in ran.err
+
+
+def test_a_load_that_has_ended_leaves_nothing_to_tell(world, tmp_path):
+    world.seed(30, until=UNTIL)
+    rows, envelopes = tmp_path / "rows", tmp_path / "envelopes"
+    world.stage("export", "--out", rows)
+    world.stage("transform", "--in", rows, "--out", envelopes)
+    account = world.stage("load", "--in", envelopes, "--json").json
+    assert world.stage("load", "--in", envelopes, "--json").json == account
+    assert world.run()["run"] != account["run"]
+
+
+# ---- bundles that are finished ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["", ".tar"])
+def test_a_stage_finds_the_bundle_that_it_has_finished(world, tmp_path, suffix):
+    world.seed(400, until=UNTIL, shape="hostile")
+    rows, envelopes = tmp_path / f"rows{suffix}", tmp_path / f"envelopes{suffix}"
+    export = ("export", "--as-of", UNTIL, "--out", rows, "--json")
+    transform = ("transform", "--in", rows, "--out", envelopes, "--json")
+    for stage, out in ((export, rows), (transform, envelopes)):
+        first = world.stage(*stage)
+        when = out.stat().st_mtime_ns
+        again = world.stage(*stage)
+        assert again.json == first.json and "is there, whole, and what was asked for" in again.err
+        assert out.stat().st_mtime_ns == when
+    # Anything else than what was asked for is not.
+    refused = world.stage("export", "--out", rows, status=2)
+    assert f"as of {UNTIL}: --as-of asks for it" in refused.err and "exists" in refused.err
+    world.stage("export", "--as-of", "2026-01-02T00:00:00Z", "--out", rows, status=2)
+    other = tmp_path / f"other{suffix}"
+    world.stage("export", "--as-of", UNTIL, "--out", other)
+    world.stage("transform", "--in", other, "--out", envelopes, status=2)
+    world.edit(change_policy)
+    world.stage(*export, status=2)
+
+
+def test_a_finished_bundle_that_was_damaged_is_not_taken_for_done(world, tmp_path):
+    world.seed(300, until=UNTIL)
+    words = ("export", "--as-of", UNTIL, "--out", tmp_path / "rows")
+    world.stage(*words)
+    part = next((tmp_path / "rows" / "parts").iterdir())
+    part.write_bytes(part.read_bytes()[:-1])
+    assert "exists" in world.stage(*words, status=2).err

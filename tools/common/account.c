@@ -129,11 +129,15 @@ int tool_account_line(const struct mig_account *account, struct mig_error *err)
     return result;
 }
 
-int tool_account_show(struct tool *tool, const struct mig_account *account, struct mig_error *err)
+int tool_print_account(void *context, const struct mig_account *account, struct mig_error *err)
 {
     mig_cleanup(mig_buffer_release) struct mig_buffer text = MIG_BUFFER_INIT(TEXT_LIMIT);
+    struct tool *tool = context;
     int result;
 
+    tool_progress_end(tool);
+    if (!account->started)
+        return MIG_OK;
     if (tool->json)
         return print_json(account, err);
     result = describe(&text, account, err);
@@ -142,11 +146,8 @@ int tool_account_show(struct tool *tool, const struct mig_account *account, stru
 
 int tool_account(struct tool *tool, const struct mig_account *account, struct mig_error *err)
 {
-    int result = MIG_OK;
+    int result = tool_print_account(tool, account, err);
 
-    tool_progress_end(tool);
-    if (account->started)
-        result = tool_account_show(tool, account, err);
     return result == MIG_OK ? mig_account_outcome(account, err) : result;
 }
 

@@ -5,12 +5,13 @@
 #include "libmigrate/pipeline/pipeline.h"
 #include "tools/common/tool.h"
 
-/* Prints the account, as a table or (--json) as its document, and returns what it comes to: see
- * mig_account_outcome(). */
+/* Prints the account, as a table or (--json) as its document. context is a struct tool:
+ * for mig_run_options.tell. */
+int tool_print_account(void *context, const struct mig_account *account, struct mig_error *err);
+/* The same, and returns what it comes to: see mig_account_outcome(). */
 int tool_account(struct tool *tool, const struct mig_account *account, struct mig_error *err);
 
-/* Prints the account alone; tool_account_line as its document in one line. */
-int tool_account_show(struct tool *tool, const struct mig_account *account, struct mig_error *err);
+/* Prints its document in one line. */
 int tool_account_line(const struct mig_account *account, struct mig_error *err);
 
 /* Prints what a stage did: rows, parts, expired. On stderr when results go to a stream on stdout.

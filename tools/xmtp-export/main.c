@@ -41,7 +41,8 @@ static const struct tool_verb verbs[] = {
     {
         .name = "",
         .arguments = "--out P",
-        .summary = "Reads what has not expired out of the V3 database into a bundle of rows.",
+        .summary = "Reads what has not expired out of the V3 database into a bundle of rows.\n"
+                   "Run again, it begins anew; with --as-of it finds a bundle that it finished.",
         .example = "--manifest local.json --out rows.tar",
         .options = options,
         .run = export_rows,

@@ -33,7 +33,8 @@ static const struct tool_verb verbs[] = {
     {
         .name = "",
         .arguments = "--in P [--node NAME]",
-        .summary = "Loads a bundle of envelopes into every node of the manifest, or one.",
+        .summary = "Loads a bundle of envelopes into every node of the manifest, or one.\n"
+                   "Run again, it goes on where it was stopped.",
         .example = "--manifest local.json --in envelopes.tar",
         .options = options,
         .run = load_envelopes,

@@ -25,9 +25,11 @@ int cmd_run(struct tool *tool, int argc, char **argv, struct mig_error *err)
     mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
     mig_cleanup(mig_watch_close) struct mig_watch *watch = NULL;
     mig_cleanup(mig_account_free) struct mig_account *account = NULL;
-    const struct mig_run_options options = run_options_of(tool);
+    struct mig_run_options options = run_options_of(tool);
     int result;
 
+    options.tell = tool_print_account;
+    options.context = tool;
     if (argc > 0)
         return mig_fail(err, MIG_E_USAGE, "run takes no argument: '%s'", argv[0]);
     if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK)
@@ -38,5 +40,5 @@ int cmd_run(struct tool *tool, int argc, char **argv, struct mig_error *err)
         (result = mig_pipeline_run(manifest, &options, tool_watch_hooks(tool, watch), tool->stop,
                                    &account, err)) != MIG_OK)
         return result;
-    return tool_account(tool, account, err);
+    return mig_account_outcome(account, err);
 }

@@ -33,7 +33,7 @@ static int show(struct tool *tool, const struct mig_account *account, struct mig
     result = tool_print(err, "%s%s, every %u s", redraw ? "\033[H\033[2J" : "", now,
                         status_words.interval_s);
     if (result == MIG_OK)
-        result = tool_account_show(tool, account, err);
+        result = tool_print_account(tool, account, err);
     return result == MIG_OK && !redraw ? tool_print(err, "%s", "") : result;
 }
 

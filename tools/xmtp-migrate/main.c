@@ -118,7 +118,10 @@ static const struct tool_verb verbs[] = {
     {
         .name = "run",
         .arguments = "[--as-of T]",
-        .summary = "Exports, transforms and loads into every node; ends with the account.",
+        .summary =
+            "Exports, transforms and loads into every node; ends with the account.\n"
+            "Run again, it goes on with the run that was stopped; and it is the same run\n"
+            "that the same --as-of asks for, while the manifest and V3's ids stay as they are.",
         .example = "run --manifest local.json",
         .options = run_options,
         .run = cmd_run,

@@ -32,7 +32,8 @@ static const struct tool_verb verbs[] = {
     {
         .name = "",
         .arguments = "--in P --out P",
-        .summary = "Turns every row of a bundle into a signed envelope, or a rejected row.",
+        .summary = "Turns every row of a bundle into a signed envelope, or a rejected row.\n"
+                   "Run again, it begins anew, or finds the bundle that it finished.",
         .example = "--manifest local.json --in rows.tar --out envelopes.tar",
         .options = options,
         .run = transform_rows,
