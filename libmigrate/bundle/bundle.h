@@ -106,9 +106,12 @@ struct mig_bundle_writer;
 int mig_bundle_create(const char *path, const struct mig_bundle_facts *facts,
                       struct mig_bundle_writer **ret_writer, struct mig_error *err);
 
+/* How many files of an unfinished one had been there and are gone. */
+size_t mig_bundle_removed(const struct mig_bundle_writer *writer);
+
 /* Whether one could be begun there; an unfinished one is cleaned away, and nothing is left behind.
  * Errors: as mig_bundle_create(). */
-int mig_bundle_try(const char *path, struct mig_error *err);
+int mig_bundle_try(const char *path, size_t *ret_removed, struct mig_error *err);
 
 /*
  * Adds a part. In a bundle of rows: its rows. In a bundle of envelopes: one file with what nodes

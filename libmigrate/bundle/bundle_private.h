@@ -198,7 +198,8 @@ int bundle_check_end(const struct bundle_check *check, struct mig_error *err);
 
 struct bundle_output {
     bool (*matches)(const char *path);
-    int (*open)(const char *path, void **ret_state, struct mig_error *err);
+    /* *ret_removed: how many files of an unfinished bundle had to go. */
+    int (*open)(const char *path, void **ret_state, size_t *ret_removed, struct mig_error *err);
     /* Adds a file, whole. */
     int (*put)(void *state, const char *name, struct mig_bytes bytes, struct mig_error *err);
     /* After the index: all is durable and in its place. */

@@ -16,6 +16,7 @@
 struct folder {
     char *path;
     int fd; /* its lock keeps a second writer out */
+    size_t removed;
 };
 
 static void discard_folder(void *state)
@@ -70,12 +71,11 @@ static bool is_ours(const char *name)
 
 /* Removes a folder's files of ours, or with check_only looks whether there are others. prefix is
  * what stands before their names in a bundle. */
-static int sweep(int at, const char *path, const char *prefix, bool check_only,
-                 struct mig_error *err)
+static int sweep(struct folder *folder, const char *prefix, bool check_only, struct mig_error *err)
 {
-    const char *subfolder = *prefix ? BUNDLE_PARTS_FOLDER : ".";
-    mig_cleanup(close_directory) DIR *directory =
-        open_directory(openat(at, subfolder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    const char *const subfolder = *prefix ? BUNDLE_PARTS_FOLDER : ".", *const path = folder->path;
+    mig_cleanup(close_directory) DIR *directory = open_directory(
+        openat(folder->fd, subfolder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 
     if (!directory)
         return mig_fail(err, MIG_E_IO, "cannot read folder '%s/%s': %s", path, subfolder,
@@ -96,22 +96,23 @@ static int sweep(int at, const char *path, const char *prefix, bool check_only,
         if (!check_only && unlinkat(dirfd(directory), entry->d_name, 0) != 0)
             return mig_fail(err, MIG_E_IO, "cannot remove '%s/%s': %s", path, name,
                             strerror(errno));
+        folder->removed += !check_only;
     }
     return errno == 0
                ? MIG_OK
                : mig_fail(err, MIG_E_IO, "cannot read folder '%s': %s", path, strerror(errno));
 }
 
-static int sweep_all(const struct folder *folder, struct mig_error *err)
+static int sweep_all(struct folder *folder, struct mig_error *err)
 {
     const bool has_parts =
         faccessat(folder->fd, BUNDLE_PARTS_FOLDER, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 
     for (int check_only = 1; check_only >= 0; check_only--) {
-        int result = sweep(folder->fd, folder->path, "", check_only, err);
+        int result = sweep(folder, "", check_only, err);
 
         if (result == MIG_OK && has_parts)
-            result = sweep(folder->fd, folder->path, BUNDLE_PARTS_FOLDER "/", check_only, err);
+            result = sweep(folder, BUNDLE_PARTS_FOLDER "/", check_only, err);
         if (result != MIG_OK)
             return result;
     }
@@ -142,7 +143,8 @@ static bool matches(const char *path)
     return path[0] != '\0';
 }
 
-static int open_folder(const char *path, void **ret_state, struct mig_error *err)
+static int open_folder(const char *path, void **ret_state, size_t *ret_removed,
+                       struct mig_error *err)
 {
     mig_cleanup(free_folder) struct folder *folder = calloc(1, sizeof *folder);
     int result;
@@ -154,8 +156,10 @@ static int open_folder(const char *path, void **ret_state, struct mig_error *err
     result = mig_folder_make(path, err);
     if (result == MIG_OK)
         result = claim(folder, err);
-    if (result == MIG_OK)
-        *ret_state = mig_take(folder);
+    if (result != MIG_OK)
+        return result;
+    *ret_removed = folder->removed;
+    *ret_state = mig_take(folder);
     return result;
 }
 

@@ -109,13 +109,15 @@ static bool matches_stream(const char *path)
     return strcmp(path, "-") == 0;
 }
 
-static int open_stream(const char *path, void **ret_state, struct mig_error *err)
+static int open_stream(const char *path, void **ret_state, size_t *ret_removed,
+                       struct mig_error *err)
 {
     mig_cleanup(free_tar) struct tar *tar = new_tar(path);
     int result;
 
     if (!tar)
         return fail_memory(path, err);
+    *ret_removed = 0;
     tar->fd = STDOUT_FILENO;
     (void) fcntl(tar->fd, F_SETPIPE_SZ, BLOCK_SIZE);
     result = begin_archive(tar, err);
@@ -154,10 +156,11 @@ static int refuse_existing(const struct tar *tar, struct mig_error *err)
 
 /* The name beside the bundle is always the same, so that what a killed process left is written
  * over; the lock, on the file that still has this name, keeps a second writer out. */
-static int open_unfinished(struct tar *tar, struct mig_error *err)
+static int open_unfinished(struct tar *tar, size_t *ret_removed, struct mig_error *err)
 {
     mig_cleanup(mig_fd_close) int fd =
         open(tar->unfinished, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0666);
+    struct stat status;
     int result;
 
     if (fd < 0)
@@ -167,14 +170,15 @@ static int open_unfinished(struct tar *tar, struct mig_error *err)
     result = refuse_existing(tar, err);
     if (result != MIG_OK)
         return result;
-    if (ftruncate(fd, 0) != 0)
+    if (fstat(fd, &status) != 0 || ftruncate(fd, 0) != 0)
         return mig_fail(err, MIG_E_IO, "cannot write '%s': %s", tar->unfinished, strerror(errno));
+    *ret_removed = status.st_size > 0;
     tar->fd = fd;
     fd = -1;
     return MIG_OK;
 }
 
-static int open_file(const char *path, void **ret_state, struct mig_error *err)
+static int open_file(const char *path, void **ret_state, size_t *ret_removed, struct mig_error *err)
 {
     mig_cleanup(free_tar) struct tar *tar = new_tar(path);
     int result;
@@ -187,7 +191,7 @@ static int open_file(const char *path, void **ret_state, struct mig_error *err)
     }
     result = refuse_existing(tar, err);
     if (result == MIG_OK)
-        result = open_unfinished(tar, err);
+        result = open_unfinished(tar, ret_removed, err);
     if (result == MIG_OK)
         result = begin_archive(tar, err);
     if (result == MIG_OK)

@@ -9,6 +9,7 @@ struct mig_bundle_writer {
     char *path;
     const struct bundle_output *output;
     void *state;
+    size_t removed;
     struct bundle_index index;
     struct bundle_order order;
     struct bundle_codec codec;
@@ -40,7 +41,7 @@ static int begin(struct mig_bundle_writer *writer, struct mig_error *err)
     if (result == MIG_OK)
         result = bundle_parse_header(mig_buffer_bytes(&text), &facts, err);
     if (result == MIG_OK)
-        result = writer->output->open(writer->path, &writer->state, err);
+        result = writer->output->open(writer->path, &writer->state, &writer->removed, err);
     if (result == MIG_OK)
         result =
             writer->output->put(writer->state, BUNDLE_HEADER_NAME, mig_buffer_bytes(&text), err);
@@ -71,11 +72,16 @@ int mig_bundle_create(const char *path, const struct mig_bundle_facts *facts,
     return result;
 }
 
-int mig_bundle_try(const char *path, struct mig_error *err)
+size_t mig_bundle_removed(const struct mig_bundle_writer *writer)
+{
+    return writer->removed;
+}
+
+int mig_bundle_try(const char *path, size_t *ret_removed, struct mig_error *err)
 {
     const struct bundle_output *output = find_output(path);
     void *state;
-    int result = output->open(path, &state, err);
+    int result = output->open(path, &state, ret_removed, err);
 
     if (result == MIG_OK)
         output->discard(state);

@@ -201,8 +201,9 @@ int mig_file_open_unlinked(const char *folder, int *ret_fd, char **ret_name, str
         path = NULL;
         return mig_fail(err, MIG_E_NOMEM, "cannot set anything aside: out of memory");
     }
-    fd = mkostemp(path, O_CLOEXEC);
-    if (fd < 0 || unlink(path) != 0) {
+    /* Where a file can't be without a name from the beginning, a crash may leave one behind. */
+    fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR);
+    if (fd < 0 && ((fd = mkostemp(path, O_CLOEXEC)) < 0 || unlink(path) != 0)) {
         mig_fail(err, MIG_E_IO, "cannot set anything aside in '%s': %s", folder, strerror(errno));
         mig_fd_close(&fd);
         return MIG_E_IO;

@@ -351,11 +351,10 @@ int node_bulk_clean(struct mig_node *node, struct mig_error *err)
     for (int row = 0; row < left.rows && result == MIG_OK; row++) {
         snprintf(sql, sizeof sql, "DROP TABLE %s", mig_pg_text(&left, row, 0));
         result = node_change_bands(node, sql, MAKE_SECONDS, err);
+        if (result == MIG_OK)
+            mig_log(node->hooks, MIG_LOG_INFO,
+                    "node '%s': %s, of a band that a stopped run had not finished, is dropped",
+                    node->entry->name, mig_pg_text(&left, row, 0));
     }
-    if (result == MIG_OK && left.rows > 0)
-        mig_log(node->hooks, MIG_LOG_INFO,
-                "node '%s': a run that was stopped had left tables of bands that nobody reads:"
-                " %d dropped",
-                node->entry->name, left.rows);
     return result;
 }

@@ -265,18 +265,22 @@ static struct mig_bundle_reader *open_written(const char *out, const struct mig_
 }
 
 /* What could not be written in the end is refused before any row is moved. */
-int pipeline_check_chain_out(const char *out, const struct mig_run *run, struct mig_error *err)
+int pipeline_check_chain_out(const char *out, const struct mig_run *run,
+                             const struct mig_hooks *hooks, struct mig_error *err)
 {
     mig_cleanup(mig_bundle_reader_free) struct mig_bundle_reader *reader = open_written(out, run);
-
     struct stat there;
+    size_t removed;
+    int result;
 
     if (reader || lstat(out, &there) != 0)
         return MIG_OK;
     if (access(out, W_OK) != 0)
         return mig_fail(err, MIG_E_IO, "cannot write the chain-bound envelopes to '%s': %s", out,
                         strerror(errno));
-    return mig_bundle_try(out, err);
+    if ((result = mig_bundle_try(out, &removed, err)) == MIG_OK)
+        pipeline_tell_removed(hooks, out, removed);
+    return result;
 }
 
 /* A run that was stopped between its bundle and its end, or that is taken up for one more node,

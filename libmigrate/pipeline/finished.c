@@ -39,6 +39,13 @@ static int sum_up(const struct mig_bundle_reader *reader, struct mig_stage_summa
     return result;
 }
 
+void pipeline_tell_removed(const struct mig_hooks *hooks, const char *out, size_t removed)
+{
+    if (removed > 0)
+        mig_log(hooks, MIG_LOG_INFO,
+                "bundle '%s' was begun and never finished: %zu of its files removed", out, removed);
+}
+
 int pipeline_find_finished(const char *out, const struct mig_bundle_facts *wanted,
                            const struct mig_hooks *hooks, bool *ret_found,
                            struct mig_stage_summary *ret_summary, struct mig_error *err)

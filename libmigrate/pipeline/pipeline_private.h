@@ -37,6 +37,9 @@ int pipeline_find_finished(const char *out, const struct mig_bundle_facts *wante
                            const struct mig_hooks *hooks, bool *ret_found,
                            struct mig_stage_summary *ret_summary, struct mig_error *err);
 
+/* What of an unfinished bundle was found where one is begun. */
+void pipeline_tell_removed(const struct mig_hooks *hooks, const char *out, size_t removed);
+
 /* A digest over the rows of a transformed part that go by route: NODE or CHAIN; "" when it has
  * none. */
 int pipeline_digest(const struct mig_part *part, enum mig_route route, char ret_digest[65],
@@ -276,7 +279,8 @@ int pipeline_choose_followed(const struct mig_manifest *manifest,
 
 /* Whether such a bundle could be written to out, or is there already.
  * Errors: as mig_bundle_try(). */
-int pipeline_check_chain_out(const char *out, const struct mig_run *run, struct mig_error *err);
+int pipeline_check_chain_out(const char *out, const struct mig_run *run,
+                             const struct mig_hooks *hooks, struct mig_error *err);
 
 /* A run's chain-bound envelopes and where they go; all borrowed. */
 struct pipeline_chain {

@@ -376,7 +376,7 @@ int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_o
         (result = pipeline_choose_run(manifest, options, &job->keys, job->sources.items[0],
                                       &job->nodes, hooks, &job->run, err)) != MIG_OK ||
         (result = choose_chain_out(&run, options, err)) != MIG_OK ||
-        (result = pipeline_check_chain_out(run.chain_out, &job->run, err)) != MIG_OK ||
+        (result = pipeline_check_chain_out(run.chain_out, &job->run, hooks, err)) != MIG_OK ||
         (result = open_spool(&run, err)) != MIG_OK || (result = run_job_begin(job, err)) != MIG_OK)
         return result;
     if ((result = move_and_finish(&run, &account, err)) != MIG_OK ||

@@ -140,8 +140,10 @@ int mig_pipeline_export(const struct mig_manifest *manifest, bool has_as_of, int
              manifest, resources->source_connections > 0 ? resources->source_connections : 1,
              resources->retry_s, hooks, stop, &job.sources, err)) != MIG_OK ||
         (result = open_throttle(&job, resources->max_rate, stop, err)) != MIG_OK ||
-        (result = mig_bundle_create(out, &summary.facts, &job.writer, err)) != MIG_OK ||
-        (result = open_ranges(&job, resources->max_memory, err)) != MIG_OK ||
+        (result = mig_bundle_create(out, &summary.facts, &job.writer, err)) != MIG_OK)
+        return result;
+    pipeline_tell_removed(hooks, out, mig_bundle_removed(job.writer));
+    if ((result = open_ranges(&job, resources->max_memory, err)) != MIG_OK ||
         (result = export_parts(&job, as_of_ns, &summary, err)) != MIG_OK)
         return result;
     read_ahead_close(&job.ahead);

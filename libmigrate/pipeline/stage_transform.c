@@ -140,8 +140,10 @@ int mig_pipeline_transform(const struct mig_manifest *manifest, const char *in, 
         found ||
         (result = mig_transform_open(manifest, summary->facts.as_of_ns, job.keys.payer,
                                      job.keys.originator, &job.transform, err)) != MIG_OK ||
-        (result = mig_bundle_create(out, &summary->facts, &job.writer, err)) != MIG_OK ||
-        (result = mig_line_run(&line, job.threads, &job, err)) != MIG_OK ||
+        (result = mig_bundle_create(out, &summary->facts, &job.writer, err)) != MIG_OK)
+        return result;
+    pipeline_tell_removed(hooks, out, mig_bundle_removed(job.writer));
+    if ((result = mig_line_run(&line, job.threads, &job, err)) != MIG_OK ||
         (result = mig_blockers_append(&summary->blockers, mig_bundle_blockers(job.reader), err)) !=
             MIG_OK ||
         (result = mig_bundle_commit(job.writer, &summary->blockers, err)) != MIG_OK)

@@ -23,11 +23,12 @@ void bench_copy_tar(const char *in, const char *out)
     const int fd = open(in, O_RDONLY | O_CLOEXEC);
     char name[BUNDLE_NAME_SIZE];
     void *input, *output;
+    size_t removed;
 
     if (fd < 0)
         bench_die(in, strerror(errno));
     check(bundle_open_tar(fd, &input, &err), &err);
-    check(bundle_output_file.open(out, &output, &err), &err);
+    check(bundle_output_file.open(out, &output, &removed, &err), &err);
     for (;;) {
         check(bundle_input_file.next(input, name, &content, &err), &err);
         if (!*name)

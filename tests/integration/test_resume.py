@@ -291,3 +291,26 @@ def test_a_finished_bundle_that_was_damaged_is_not_taken_for_done(world, tmp_pat
     part = next((tmp_path / "rows" / "parts").iterdir())
     part.write_bytes(part.read_bytes()[:-1])
     assert "exists" in world.stage(*words, status=2).err
+
+
+def test_what_a_crash_left_is_named_and_removed(world, tmp_path):
+    world.seed(30, until=UNTIL)
+    world.run("--chain-out", tmp_path / "first")
+    for name in ("meta_o10_s5000000", "blob_o10_s5000000"):
+        psql(world.beta, f"CREATE TABLE xmtp_migrate.{name} (id int)")
+    rows, chain = tmp_path / "rows", tmp_path / "chain"
+    for folder in (rows, chain):
+        (folder / "parts").mkdir(parents=True)
+        for name in ("header.json", "parts/000001-inbox_log-rows.zst.17-0.tmp"):
+            (folder / name).write_text("half")
+    (tmp_path / "rows.tar.unfinished").write_text("half")
+    ran = world.migrate("run", "--chain-out", chain)
+    for name in ("meta_o10_s5000000", "blob_o10_s5000000"):
+        assert f"node 'beta': xmtp_migrate.{name}, of a band that a stopped run had" in ran.err
+    told = "was begun and never finished: 2 of its files removed"
+    assert f"'{chain}' {told}" in ran.err
+    assert psql(world.beta, "SELECT to_regclass('xmtp_migrate.meta_o10_s5000000') IS NULL") == "t"
+    assert told in world.stage("export", "--out", rows).err
+    ran = world.stage("export", "--out", f"{rows}.tar")
+    assert "was begun and never finished: 1 of its files removed" in ran.err
+    assert "finished" not in world.stage("transform", "--in", rows, "--out", tmp_path / "e").err

@@ -50,10 +50,16 @@ Test(writing, a_bundle_that_exists_is_not_written_over)
 
 Test(writing, an_unfinished_folder_is_cleaned_and_written_anew)
 {
+    size_t removed;
+
     cr_assert_eq(sample_write("d", MIG_STAGE_ROWS, NULL), MIG_OK);
     cr_assert_eq(system("cd d && rm index.json && cp header.json header.json.77-0.tmp && "
                         "cp parts/000001*.zst parts/000009-inbox_log-nodes.zst.78-1.tmp"),
                  0);
+    cr_assert_eq(mig_bundle_try("d", &removed, NULL), MIG_OK);
+    cr_assert_gt(removed, 4);
+    cr_assert_eq(mig_bundle_try("d", &removed, NULL), MIG_OK);
+    cr_assert_eq(removed, 0);
     cr_assert_eq(sample_write("d", MIG_STAGE_ENVELOPES, NULL), MIG_OK);
     cr_assert_eq(sample_read("d", false, MIG_STAGE_ENVELOPES, NULL), MIG_OK);
 }
@@ -123,6 +129,14 @@ Test(writing, a_second_writer_at_the_same_place_is_kept_out)
 
 Test(writing, what_a_killed_writer_left_of_a_tar_is_written_over)
 {
+    size_t removed;
+
+    cr_assert_eq(system("head -c 100000 /dev/urandom > x.tar.unfinished"), 0);
+    cr_assert_eq(mig_bundle_try("x.tar", &removed, NULL), MIG_OK);
+    cr_assert_eq(removed, 1);
+    cr_assert(!exists("x.tar.unfinished"));
+    cr_assert_eq(mig_bundle_try("x.tar", &removed, NULL), MIG_OK);
+    cr_assert_eq(removed, 0);
     cr_assert_eq(system("head -c 100000 /dev/urandom > x.tar.unfinished"), 0);
     cr_assert_eq(sample_write("x.tar", MIG_STAGE_ENVELOPES, NULL), MIG_OK);
     cr_assert_eq(sample_read("x.tar", false, MIG_STAGE_ENVELOPES, NULL), MIG_OK);
