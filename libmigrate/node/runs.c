@@ -105,11 +105,10 @@ int mig_node_find_run(struct mig_node *node, const char *run, bool *ret_found,
     *ret_found = false;
     if (!node->has_books)
         return MIG_OK;
-    result =
-        mig_pg_query(node->pg,
-                     "SELECT " RUN_COLUMNS " FROM xmtp_migrate.runs WHERE network = $1"
-                     " AND ($2::text IS NULL OR run = $2) ORDER BY started_at DESC, run LIMIT 1",
-                     (const char *const[]){node->manifest->network, run}, 2, &answer, err);
+    result = mig_pg_query(node->pg,
+                          "SELECT " RUN_COLUMNS " FROM xmtp_migrate.runs WHERE network = $1"
+                          " AND ($2::text IS NULL OR run = $2) ORDER BY number DESC LIMIT 1",
+                          (const char *const[]){node->manifest->network, run}, 2, &answer, err);
     if (result != MIG_OK || answer.rows == 0)
         return result;
     result = take_run(node, &answer, 0, ret_run, err);
@@ -139,7 +138,7 @@ int mig_node_runs(struct mig_node *node, struct mig_runs *ret_runs, struct mig_e
     if (node->has_books)
         result = mig_pg_query(node->pg,
                               "SELECT " RUN_COLUMNS " FROM xmtp_migrate.runs WHERE network = $1"
-                              " ORDER BY started_at, run DESC",
+                              " ORDER BY number",
                               (const char *const[]){node->manifest->network}, 1, &answer, err);
     if (result != MIG_OK)
         return result;

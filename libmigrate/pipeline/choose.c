@@ -189,37 +189,6 @@ int pipeline_find_run(const struct mig_manifest *manifest, const struct mig_run_
     return take_up(manifest, options, keys, nodes, &known.run, hooks, err);
 }
 
-/* The finished run again, if nothing that would be pinned for the new one differs. */
-static bool is_again(const struct mig_manifest *manifest, const struct mig_run_options *options,
-                     const struct pipeline_keys *keys, const struct pipeline_found *found,
-                     const struct mig_run *fresh)
-{
-    return found->known && options->has_as_of && !options->new_run &&
-           is_asked_for(manifest, options, keys, &found->run) &&
-           memcmp(fresh->bounds, found->run.bounds, sizeof fresh->bounds) == 0;
-}
-
-static int begin(const struct mig_manifest *manifest, const struct mig_run_options *options,
-                 const struct pipeline_keys *keys, struct mig_source *source,
-                 const struct mig_hooks *hooks, struct pipeline_found *found, struct mig_error *err)
-{
-    struct mig_run fresh = {0};
-    int result = settle_all(source, &fresh, err);
-
-    if (result != MIG_OK)
-        return result;
-    if (is_again(manifest, options, keys, found, &fresh)) {
-        mig_log(hooks, MIG_LOG_INFO,
-                "run %s is this one: the same instant, facts and ids (--new-run begins another)",
-                found->run.facts.run);
-        return MIG_OK;
-    }
-    result = pipeline_facts(manifest, found->as_of_ns, keys, hooks, &fresh.facts, err);
-    if (result == MIG_OK)
-        found->run = fresh;
-    return result;
-}
-
 int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_run_options *options,
                         const struct pipeline_keys *keys, struct mig_source *source,
                         struct mig_nodes *nodes, const struct mig_hooks *hooks,
@@ -230,8 +199,12 @@ int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_ru
 
     if (result == MIG_OK && found.known && !options->new_run)
         result = pipeline_check_source(source, &found.run, options->source_moved, err);
-    if (result == MIG_OK && !found.unfinished)
-        result = begin(manifest, options, keys, source, hooks, &found, err);
+    if (result == MIG_OK && !found.unfinished) {
+        found.run = (struct mig_run){0};
+        if ((result = pipeline_facts(manifest, found.as_of_ns, keys, hooks, &found.run.facts,
+                                     err)) == MIG_OK)
+            result = settle_all(source, &found.run, err);
+    }
     if (result == MIG_OK && (result = pin_source(source, &found.run, err)) == MIG_OK)
         *ret_run = found.run;
     if (result == MIG_OK)

@@ -137,8 +137,8 @@ struct mig_run_options {
 
 /*
  * Export, transform and load into every node of the manifest. Takes up the nodes' unfinished run if
- * there is one, or a finished one that is the same by all that is pinned (as_of asked for, facts,
- * settled ranges) or was not told yet; else begins a new one. Every part that was committed stays
+ * there is one, or a finished one that was not told yet and could be what is asked for; else begins
+ * a new one. Every part that was committed stays
  * when it fails or is stopped; running it again goes on from there.
  *
  * Errors: those of all stages; MIG_E_REFUSED when the unfinished run was begun under other facts.

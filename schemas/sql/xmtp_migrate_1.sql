@@ -29,7 +29,8 @@ CREATE TABLE xmtp_migrate.runs (
     bounds jsonb NOT NULL,              -- table -> last id of its settled range, as text
     blockers jsonb NOT NULL DEFAULT '[]',
     problems jsonb NOT NULL DEFAULT '[]', -- what was found at its end that makes the account red
-    started_at timestamptz NOT NULL DEFAULT now(),
+    number bigint NOT NULL GENERATED ALWAYS AS IDENTITY, -- in the order in which they were begun:
+    started_at timestamptz NOT NULL DEFAULT now(),       -- a clock may be set back
     finished_at timestamptz,
     told_at timestamptz                 -- its account went out to whoever asked for the run
 );

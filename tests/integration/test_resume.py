@@ -210,6 +210,8 @@ def test_a_run_that_nobody_was_told_of_is_told_again(world, tmp_path, as_of):
     psql(world.beta, "UPDATE xmtp_migrate.runs SET told_at = NULL")
     assert world.run(*words) == account
     assert runs(world.alpha) == runs(world.beta) == [account["run"]]
+    ran = world.run(*words, status=2)  # another run, and the bundle there is of this one
+    assert "exists" in ran.err
 
 
 def test_it_is_told_only_once_the_account_has_gone_out(world):
@@ -235,17 +237,6 @@ def test_another_command_than_that_of_the_run_begins_one(world):
     untell(world)
     fourth = world.run("--new-run", status=4)["run"]
     assert len({first, second, third, fourth}) == 4
-
-
-def test_the_same_instant_facts_and_ids_are_the_same_run(world, tmp_path):
-    world.seed(300, until=UNTIL)
-    words = ("--as-of", UNTIL, "--chain-out", tmp_path / "chain")
-    account = world.run(*words)
-    assert world.run(*words) == account
-    add_message(world.v3, "one more")
-    assert world.run("--as-of", UNTIL)["run"] != account["run"]
-    ran = world.run(*words, status=2)  # the bundle there is of the run before
-    assert "exists" in ran.err
 
 
 def test_a_load_that_has_ended_leaves_nothing_to_tell(world, tmp_path):
@@ -314,3 +305,19 @@ def test_what_a_crash_left_is_named_and_removed(world, tmp_path):
     ran = world.stage("export", "--out", f"{rows}.tar")
     assert "was begun and never finished: 1 of its files removed" in ran.err
     assert "finished" not in world.stage("transform", "--in", rows, "--out", tmp_path / "e").err
+
+
+# ---- clocks that jump -------------------------------------------------------------------------------
+
+
+def test_the_newest_run_is_the_one_that_was_begun_last_whatever_the_clock_says(world):
+    """The first run was begun while the node's clock was ahead."""
+    world.seed(30, until=UNTIL)
+    first = world.run()
+    for dsn in world.nodes.values():
+        psql(dsn, "UPDATE xmtp_migrate.runs SET started_at = started_at + interval '1 day',"
+                  " finished_at = finished_at + interval '1 day'")
+    second = world.run()
+    assert second["run"] != first["run"] and world.status()["run"] == second["run"]
+    psql(world.beta, f"UPDATE xmtp_migrate.runs SET finished_at = NULL WHERE run = '{second['run']}'")
+    assert world.run() == second

@@ -120,8 +120,7 @@ static const struct tool_verb verbs[] = {
         .arguments = "[--as-of T]",
         .summary =
             "Exports, transforms and loads into every node; ends with the account.\n"
-            "Run again, it goes on with the run that was stopped; and it is the same run\n"
-            "that the same --as-of asks for, while the manifest and V3's ids stay as they are.",
+            "Run again, it goes on with the run that was stopped, up to the word of its end.",
         .example = "run --manifest local.json",
         .options = run_options,
         .run = cmd_run,
