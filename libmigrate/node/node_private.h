@@ -243,6 +243,9 @@ int node_book_retry(struct mig_node *node, const struct mig_run *run, const stru
 int node_booked(struct mig_node *node, const char *run, const struct mig_part *part,
                 bool *ret_booked, struct mig_error *err);
 
+/* pinned.c: where the rows of a run come from, if that is known. */
+int node_note_source(struct mig_node *node, const struct mig_run *run, struct mig_error *err);
+
 /* runs.c: how a run ended here, and what blocks it. */
 int node_run_outcome(struct mig_node *node, const char *run, struct mig_node_sums *sums,
                      struct mig_error *err);

@@ -209,33 +209,6 @@ static int insert_run(struct mig_node *node, const struct mig_run *run, struct m
                         params, mig_count_of(params), &answer, err);
 }
 
-/* The source may have been moved, or not have been known before. */
-static int note_source(struct mig_node *node, const struct mig_run *run, struct mig_error *err)
-{
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-
-    return mig_pg_query(
-        node->pg,
-        "UPDATE xmtp_migrate.runs SET source = $2 WHERE run = $1 AND $2 NOT IN ('', source)",
-        (const char *const[]){run->facts.run, run->source}, 2, &answer, err);
-}
-
-int mig_node_run_pinned(struct mig_node *node, const char *run, char **ret_pinned,
-                        struct mig_error *err)
-{
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    int result = MIG_OK;
-
-    *ret_pinned = NULL;
-    if (node->has_books)
-        result = mig_pg_query(node->pg, "SELECT pinned::text FROM xmtp_migrate.runs WHERE run = $1",
-                              (const char *const[]){run}, 1, &answer, err);
-    if (result != MIG_OK || answer.rows == 0)
-        return result;
-    *ret_pinned = strdup(mig_pg_text(&answer, 0, 0));
-    return *ret_pinned ? MIG_OK : mig_fail(err, MIG_E_NOMEM, "out of memory");
-}
-
 /* Where a run is followed its ranges grow, on each node as far as it came: this one has yet to get
  * as far as the others. */
 static int raise_bounds(struct mig_node *node, const struct mig_run *known,
@@ -282,7 +255,7 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
     /* The sequence may have passed some of the unsettled rows; without them it is not at its end.
      */
     if (!what && (result = raise_bounds(node, &known, run, err)) == MIG_OK &&
-        (result = note_source(node, run, err)) == MIG_OK)
+        (result = node_note_source(node, run, err)) == MIG_OK)
         return node_forget_strays(node, run->facts.run, NULL, err);
     if (!what)
         return result;
@@ -379,16 +352,6 @@ int mig_node_last_part(struct mig_node *node, const char *run, enum mig_table ta
         *ret_last_id = mig_pg_int64(&answer, 0, 1);
     }
     return MIG_OK;
-}
-
-int mig_node_run_told(struct mig_node *node, const char *run, struct mig_error *err)
-{
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-
-    return mig_pg_query(node->pg,
-                        "UPDATE xmtp_migrate.runs SET told_at = now() WHERE run = $1 AND told_at IS"
-                        " NULL",
-                        (const char *const[]){run}, 1, &answer, err);
 }
 
 int mig_node_position(struct mig_node *node, const char *run, enum mig_table table,

@@ -142,14 +142,52 @@ static int pin_source(struct mig_source *source, struct mig_run *run, struct mig
     return result;
 }
 
-static int64_t pick_instant(const struct mig_manifest *manifest,
-                            const struct mig_run_options *options, const struct known *known)
+#define CLOCKS_DIFFER_S 60
+#define CLOCKS_APART_S 3600
+
+int pipeline_compare_clocks(int64_t ours_ns, int64_t theirs_ns, const struct mig_hooks *hooks,
+                            struct mig_error *err)
 {
+    const int64_t ahead_s = (ours_ns - theirs_ns) / MIG_NS_PER_SECOND;
+    const int64_t apart_s = ahead_s < 0 ? -ahead_s : ahead_s;
+    const char *const how = ahead_s < 0 ? "behind" : "ahead of";
+
+    if (apart_s <= CLOCKS_DIFFER_S)
+        return MIG_OK;
+    if (apart_s < CLOCKS_APART_S) {
+        mig_log(hooks, MIG_LOG_WARN,
+                "the clock here is %" PRId64 " s %s the source's: rows expire by as much too %s",
+                apart_s, how, ahead_s < 0 ? "late" : "early");
+        return MIG_OK;
+    }
+    mig_fail(err, MIG_E_REFUSED,
+             "the clock here is %" PRId64 " s %s the source's: by which of them rows have expired "
+             "is not to be guessed",
+             apart_s, how);
+    return mig_hint(err, "set the clock that is wrong, or say the instant with --as-of");
+}
+
+int pipeline_check_clock(struct mig_source *source, const struct mig_hooks *hooks,
+                         struct mig_error *err)
+{
+    int64_t theirs_ns;
+    int result = mig_source_now(source, &theirs_ns, err);
+
+    return result == MIG_OK ? pipeline_compare_clocks(mig_time_now_ns(), theirs_ns, hooks, err)
+                            : result;
+}
+
+static int64_t pick_instant(const struct mig_manifest *manifest,
+                            const struct mig_run_options *options, const struct known *known,
+                            bool *ret_by_clock)
+{
+    *ret_by_clock = false;
     if (options->has_as_of)
         return options->as_of_ns;
     /* Envelopes carry the run's clock: another instant would make other bytes for the same rows. */
     if (known->any && clock_is_pinned(manifest))
         return known->run.facts.as_of_ns;
+    *ret_by_clock = true;
     return mig_time_now_ns();
 }
 
@@ -180,9 +218,9 @@ int pipeline_find_run(const struct mig_manifest *manifest, const struct mig_run_
     *ret_found = (struct pipeline_found){
         .known = known.any,
         .unfinished = known.any && !options->new_run && (!known.complete || untold),
-        .as_of_ns = pick_instant(manifest, options, &known),
         .run = known.run,
     };
+    ret_found->as_of_ns = pick_instant(manifest, options, &known, &ret_found->by_clock);
     if (!ret_found->unfinished)
         return MIG_OK;
     ret_found->as_of_ns = known.run.facts.as_of_ns;
@@ -201,7 +239,8 @@ int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_ru
         result = pipeline_check_source(source, &found.run, options->source_moved, err);
     if (result == MIG_OK && !found.unfinished) {
         found.run = (struct mig_run){0};
-        if ((result = pipeline_facts(manifest, found.as_of_ns, keys, hooks, &found.run.facts,
+        if ((!found.by_clock || (result = pipeline_check_clock(source, hooks, err)) == MIG_OK) &&
+            (result = pipeline_facts(manifest, found.as_of_ns, keys, hooks, &found.run.facts,
                                      err)) == MIG_OK)
             result = settle_all(source, &found.run, err);
     }

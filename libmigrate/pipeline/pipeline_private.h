@@ -241,6 +241,7 @@ void pipeline_cuts_release(struct pipeline_cuts *cuts);
 /* The run that the nodes are in the middle of, if any, and what a run now would be pinned at. */
 struct pipeline_found {
     bool known;      /* run is the newest one */
+    bool by_clock;   /* as_of is what our clock says */
     bool unfinished; /* it is to be taken up: not at its end everywhere, or not told */
     int64_t as_of_ns;
     struct mig_run run;
@@ -256,6 +257,13 @@ int pipeline_find_run(const struct mig_manifest *manifest, const struct mig_run_
  * Errors: as mig_source_check_same(). */
 int pipeline_check_source(struct mig_source *source, const struct mig_run *run, bool moved,
                           struct mig_error *err);
+
+/* Whether an instant that our clock gave may be pinned: rows count from the source's clock.
+ * Errors: MIG_E_REFUSED when they are an hour apart. */
+int pipeline_compare_clocks(int64_t ours_ns, int64_t theirs_ns, const struct mig_hooks *hooks,
+                            struct mig_error *err);
+int pipeline_check_clock(struct mig_source *source, const struct mig_hooks *hooks,
+                         struct mig_error *err);
 
 /* Known before anything is begun: whether the chain's part of a run can be written.
  * Errors: MIG_E_IO, MIG_E_USAGE. */

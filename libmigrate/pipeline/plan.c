@@ -134,6 +134,11 @@ static int examine_run(struct plan_job *job, struct mig_error *err)
     job->plan->as_of_ns = found.as_of_ns;
     if (found.unfinished)
         memcpy(job->plan->takes_up, found.run.facts.run, sizeof job->plan->takes_up);
+    if (result == MIG_OK && found.by_clock && !found.unfinished && job->source) {
+        one = MIG_ERROR_INIT;
+        result =
+            plan_note(job, pipeline_check_clock(job->source, job->hooks, &one), &one, NULL, err);
+    }
     if (result == MIG_OK && found.known && job->source && !job->options->run.new_run) {
         one = MIG_ERROR_INIT;
         result = plan_note(

@@ -139,6 +139,8 @@ int mig_pipeline_export(const struct mig_manifest *manifest, bool has_as_of, int
     if ((result = source_set_open(
              manifest, resources->source_connections > 0 ? resources->source_connections : 1,
              resources->retry_s, hooks, stop, &job.sources, err)) != MIG_OK ||
+        (!has_as_of &&
+         (result = pipeline_check_clock(job.sources.items[0], hooks, err)) != MIG_OK) ||
         (result = open_throttle(&job, resources->max_rate, stop, err)) != MIG_OK ||
         (result = mig_bundle_create(out, &summary.facts, &job.writer, err)) != MIG_OK)
         return result;

@@ -110,6 +110,9 @@ void mig_source_identity_print(const struct mig_source_identity *identity,
 int mig_source_identity_parse(const char *text, struct mig_source_identity *ret_identity,
                               struct mig_error *err);
 
+/* What the server's clock says. */
+int mig_source_now(struct mig_source *source, int64_t *ret_ns, struct mig_error *err);
+
 /* About how many rows the table has: the planner's estimate, or a count where it has none. */
 int mig_source_estimate(struct mig_source *source, enum mig_table table, uint64_t *ret_rows,
                         struct mig_error *err);

@@ -147,3 +147,45 @@ Test(facts, the_digest_for_nodes_is_of_what_they_get_and_nothing_else)
     digest_of(changed, 1, MIG_ROUTE_NODE, b);
     cr_assert_str_neq(a, b);
 }
+
+/* ---- clocks -----------------------------------------------------------------------------------
+ */
+
+static void count_line(void *context, enum mig_log_level level, const char *message)
+{
+    (void) message;
+    cr_assert_eq(level, MIG_LOG_WARN);
+    ++*(int *) context;
+}
+
+Test(facts, an_instant_by_a_clock_that_is_far_off_is_not_pinned)
+{
+    static const struct {
+        int64_t ahead_s;
+        int result, warnings;
+    } cases[] = {
+        {0, MIG_OK, 0},
+        {60, MIG_OK, 0},
+        {-60, MIG_OK, 0},
+        {61, MIG_OK, 1},
+        {-3599, MIG_OK, 1},
+        {3600, MIG_E_REFUSED, 0},
+        {-3600, MIG_E_REFUSED, 0},
+        {INT64_C(86400) * 36500, MIG_E_REFUSED, 0},
+    };
+    const int64_t theirs = INT64_C(1767225600) * MIG_NS_PER_SECOND;
+
+    for (size_t i = 0; i < mig_count_of(cases); i++) {
+        int warnings = 0;
+        const struct mig_hooks hooks = {.log = count_line, .context = &warnings};
+        struct mig_error err = MIG_ERROR_INIT;
+
+        cr_assert_eq(pipeline_compare_clocks(theirs + cases[i].ahead_s * MIG_NS_PER_SECOND, theirs,
+                                             &hooks, &err),
+                     cases[i].result, "case %zu", i);
+        cr_assert_eq(warnings, cases[i].warnings, "case %zu", i);
+        if (cases[i].result != MIG_OK)
+            cr_assert_not_null(
+                strstr(err.message, cases[i].ahead_s < 0 ? "behind the source" : "ahead of the"));
+    }
+}
