@@ -294,6 +294,23 @@ int node_book_part(struct mig_node *node, const struct mig_run *run, const struc
     return write_counts(node, run, part->table, first, &counts, err);
 }
 
+/* ---- a row that had expired --------------------------------------------------------------- */
+
+int node_book_revived(struct mig_node *node, const struct mig_run *run, enum mig_table table,
+                      const char *first_id, bool expired_early, struct mig_error *err)
+{
+    mig_cleanup(counts_release) struct counts counts = COUNTS_INIT;
+    const char *kind = mig_kind_info(mig_node_kind(table))->name;
+    int result;
+
+    if ((result = add(&counts, kind, "", "expired", -1, err)) != MIG_OK ||
+        (result = add(&counts, kind, "", "expired_early", expired_early ? -1 : 0, err)) != MIG_OK ||
+        (result = add(&counts, kind, "", "for_nodes", 1, err)) != MIG_OK ||
+        (result = add(&counts, kind, "", "loaded", 1, err)) != MIG_OK)
+        return result;
+    return write_counts(node, run, table, first_id, &counts, err);
+}
+
 /* ---- a row that was tried again ----------------------------------------------------------- */
 
 /* What the run has written down of a rejected row. */

@@ -105,6 +105,7 @@ static int store_in_transaction(struct mig_node *node, struct node_load_job *job
     bool stored = false;
     int result = node_stage_prepare(node, err);
 
+    node->run = job->run;
     snprintf(node->payer, sizeof node->payer, "%s", job->run->facts.payer);
     for (int i = 0; i < ATTEMPTS && !stored && result == MIG_OK; i++) {
         result = attempt(node, job, &stored, err);

@@ -203,6 +203,32 @@ bool mig_node_lost_band(const struct mig_node *node, enum mig_table table, int64
 /* Rows of this band are staged, whatever way they could take. */
 void mig_node_stage_band(struct mig_node *node, enum mig_table table, int64_t start);
 
+/* ---- key packages that changed their standing ---------------------------------------------- */
+
+struct mig_renew_result {
+    uint64_t renewed; /* rewritten in place */
+    uint64_t added;   /* had expired when the run read them, and are current now */
+    uint64_t refused; /* differ in more than their standing: left as they are */
+};
+
+/*
+ * Holds rows of key_packages, transformed anew by a manifest that keeps what has expired, against
+ * what the node has, and rewrites those that are of the same message under the run's originator key
+ * and differ by their standing alone: times, fee, expiry, signatures. In one transaction, with a
+ * record of each in xmtp_migrate.renewed. Rows that the node lacks are left to whoever loads them,
+ * but for those that the run took for expired. What mig_node_load() took is flushed first.
+ * Errors: as mig_node_load().
+ */
+int mig_node_renew(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
+                   struct mig_renew_result *ret_result, struct mig_error *err);
+
+/* Since when (ns since 1970) key packages may have changed their standing without the node having
+ * been told; INT64_MIN when it knows no run. It may be the node's own clock that says so. */
+int mig_node_renewed_since(struct mig_node *node, int64_t *ret_since_ns, struct mig_error *err);
+/* All changes before since_ns are there. Errors: as pg. */
+int mig_node_set_renewed(struct mig_node *node, const struct mig_run *run, int64_t since_ns,
+                         struct mig_error *err);
+
 /* ---- the account -------------------------------------------------------------------------- */
 
 /* What the node's own books say of a run. */

@@ -70,6 +70,7 @@ struct mig_node {
     bool has_books;                    /* our schema is there */
     bool staged;                       /* the session has its staging tables */
     bool keeps_payer;                  /* payer_id is committed */
+    const struct mig_run *run;         /* under way, while its rows are stored */
     char payer[MIG_ADDRESS_TEXT_SIZE]; /* of the run under way */
     int32_t payer_id;
     struct node_band bands[NODE_BANDS_MAX]; /* a ring: what falls out is asked for again */
@@ -210,6 +211,35 @@ int node_stage_envelopes(struct mig_node *node, const struct mig_part *part, uin
 int node_store_envelopes(struct mig_node *node, const struct mig_part *part, uint64_t staged,
                          bool *conflicts, struct mig_load_result *result, struct mig_error *err);
 
+/* The payer, and all that is staged, which the node lacks, with the usage of it. */
+int node_insert_staged(struct mig_node *node, uint32_t originator, uint64_t count,
+                       struct mig_error *err);
+
+/* Ids of rows, listed for a statement: renew.c. */
+struct node_ids {
+    struct mig_buffer text; /* an array literal, once ended */
+    uint64_t count;
+};
+#define NODE_IDS_INIT ((struct node_ids){.text = MIG_BUFFER_INIT(NODE_TEXT_LIMIT)})
+void node_ids_release(struct node_ids *ids);
+int node_add_id(struct node_ids *ids, int64_t id, struct mig_error *err);
+int node_end_ids(struct node_ids *ids, struct mig_error *err);
+
+/* standing.c: whether rows of the part may change their standing at all. */
+bool node_has_standing(const struct mig_node *node, const struct mig_part *part);
+/* Of the staged rows with these ids, rewrites those that the node holds and that differ by their
+ * standing alone; counts those that differ otherwise. */
+int node_renew_ids(struct mig_node *node, const struct mig_part *part, const struct node_ids *ids,
+                   struct mig_renew_result *counts, struct mig_error *err);
+/* The same of the rows that the node was found to hold with other bytes (find_held() in stage.c);
+ * *ret_any tells whether there were any to rewrite. */
+int node_renew_held(struct mig_node *node, const struct mig_part *part,
+                    const struct mig_pg_result *held, bool *ret_any, struct mig_error *err);
+/* Keeps what the node holds under these ids and what is staged, before it is changed. */
+int node_write_renewed_down(struct mig_node *node, const struct node_ids *ids,
+                            struct mig_error *err);
+void node_tell_renewed(const struct mig_node *node, const struct mig_renew_result *counts);
+
 /* letters.c: takes a letter out of the box. Errors: MIG_E_CONFLICT when it is gone already. */
 int node_forget_letter(struct mig_node *node, const struct mig_dead_letter *letter,
                        struct mig_error *err);
@@ -239,6 +269,9 @@ int node_book_part(struct mig_node *node, const struct mig_run *run, const struc
 int node_book_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
                     const bool *conflicts, const struct mig_dead_letter *letter,
                     const struct mig_load_result *counts, struct mig_error *err);
+/* A row that was counted as expired in the part that begins at first_id is there now. */
+int node_book_revived(struct mig_node *node, const struct mig_run *run, enum mig_table table,
+                      const char *first_id, bool expired_early, struct mig_error *err);
 /* Whether the part is in the books already. */
 int node_booked(struct mig_node *node, const char *run, const struct mig_part *part,
                 bool *ret_booked, struct mig_error *err);

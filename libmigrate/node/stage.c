@@ -365,6 +365,33 @@ int node_stage_envelopes(struct mig_node *node, const struct mig_part *part, uin
                : copy_to_stage(node, part, ret_staged, err);
 }
 
+int node_insert_staged(struct mig_node *node, uint32_t originator, uint64_t count,
+                       struct mig_error *err)
+{
+    int result;
+
+    if ((result = node_find_payer(node, node->payer, err)) != MIG_OK ||
+        (result = insert_missing(node, originator, count, err)) != MIG_OK)
+        return result;
+    return count_usage(node, originator, err);
+}
+
+/* Key packages may have changed their standing since an earlier run brought them: those are made
+ * what they are now before anything is called a conflict. */
+static int find_held_as_it_stands(struct mig_node *node, const struct mig_part *part,
+                                  uint32_t originator, struct mig_pg_result *answer,
+                                  struct mig_error *err)
+{
+    bool any = false;
+    int result;
+
+    if ((result = find_held(node, part, originator, answer, err)) != MIG_OK ||
+        (result = node_renew_held(node, part, answer, &any, err)) != MIG_OK || !any)
+        return result;
+    mig_pg_result_release(answer);
+    return find_held(node, part, originator, answer, err);
+}
+
 int node_store_envelopes(struct mig_node *node, const struct mig_part *part, uint64_t staged,
                          bool *conflicts, struct mig_load_result *result_counts,
                          struct mig_error *err)
@@ -379,14 +406,13 @@ int node_store_envelopes(struct mig_node *node, const struct mig_part *part, uin
     if (staged == 0)
         return MIG_OK;
     originator = mig_kind_info(kind)->stored_originator;
-    if ((result = find_held(node, part, originator, &answer, err)) != MIG_OK ||
+    if ((result = find_held_as_it_stands(node, part, originator, &answer, err)) != MIG_OK ||
         (result = sort_held(node, part, &answer, conflicts, &held, err)) != MIG_OK ||
         (result = raise_clock(node, originator, err)) != MIG_OK ||
         (result = node_find_payer(node, node->payer, err)) != MIG_OK ||
         (result = complete_halves(node, originator, &held, err)) != MIG_OK ||
         (result = unstage_held(node, &held, err)) != MIG_OK ||
-        (result = insert_missing(node, originator, staged - held.all.count, err)) != MIG_OK ||
-        (result = count_usage(node, originator, err)) != MIG_OK)
+        (result = node_insert_staged(node, originator, staged - held.all.count, err)) != MIG_OK)
         return result;
     halves = held.bare_meta.count + held.bare_blobs.count;
     result_counts->loaded = staged - held.all.count + halves;

@@ -225,6 +225,43 @@ void read_ahead_stop(struct read_ahead *ahead);
 /* Stops the threads, waits for them, frees. The sources are free for other questions afterwards. */
 void read_ahead_close(struct read_ahead **ahead);
 
+/* ---- key packages that changed their standing ---------------------------------------------- */
+
+/* What a pass over them works with; all borrowed. Neither the source nor the nodes are anybody
+ * else's while it is at work; nodes may be set aside between two passes. */
+struct renew_options {
+    const struct mig_manifest *manifest;
+    const struct pipeline_keys *keys;
+    struct mig_source *source;
+    const struct mig_nodes *nodes;
+    const struct mig_run *run; /* begun on every node */
+    const struct mig_hooks *hooks;
+    const struct mig_stop *stop;
+};
+
+struct renew;
+/* Asks every node since when it was not told: open it anew when a node has come back. */
+int pipeline_renew_open(const struct renew_options *options, struct renew **ret_renew,
+                        struct mig_error *err);
+void pipeline_renew_close(struct renew **renew);
+
+/*
+ * One pass: looks at the installations that changed since the pass before, or, for the first one,
+ * since the rows that nodes hold were read (runs of before included), and brings every node what
+ * their key packages are now. Each node's books say from when the next pass has to look, so that
+ * another process can go on. thorough: also when the source reports no change at all since the pass
+ * before, as the last pass of a run must.
+ *
+ * Errors: as source and node; *ret_node is the place of the node that failed, or SIZE_MAX. The pass
+ * is then to be done again: what it has changed is not changed twice.
+ */
+int pipeline_renew_packages(struct renew *renew, bool thorough, size_t *ret_node,
+                            struct mig_error *err);
+
+/* When the next pass should be, by the monotonic clock: in a minute, or later where the source has
+ * no index for it and looking costs much. */
+int64_t pipeline_renew_due_ns(const struct renew *renew);
+
 /* ---- parts of a run ------------------------------------------------------------------------ */
 
 /* cuts.c: up to where all nodes that are wanted have a table's settled range (INT64_MIN when one

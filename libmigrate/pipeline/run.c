@@ -259,6 +259,26 @@ static int bundle_chain(struct run *run, bool *ret_there, struct mig_error *err)
     return result;
 }
 
+/* Rows were read while V3 went on: what its key packages are now, the nodes are to hold. */
+static int renew_packages(struct run_job *job, struct mig_error *err)
+{
+    const struct renew_options options = {.manifest = job->manifest,
+                                          .keys = &job->keys,
+                                          .source = job->sources.items[0],
+                                          .nodes = &job->nodes,
+                                          .run = &job->run,
+                                          .hooks = job->hooks,
+                                          .stop = job->stop};
+    struct renew *renew = NULL;
+    size_t failed;
+    int result = pipeline_renew_open(&options, &renew, err);
+
+    if (result == MIG_OK)
+        result = pipeline_renew_packages(renew, true, &failed, err);
+    pipeline_renew_close(&renew);
+    return result;
+}
+
 /* With a node away the run stays open on all of them: the next sitting takes it up for that one. */
 static int finish(struct run *run, struct mig_account **ret_account, struct mig_error *err)
 {
@@ -272,7 +292,8 @@ static int finish(struct run *run, struct mig_account **ret_account, struct mig_
         return mig_account_read(&job->nodes, job->run.facts.run, ret_account, err);
     if ((result = mig_source_blockers(job->sources.items[0], &run->blockers, err)) != MIG_OK ||
         (result = bundle_chain(run, &has_bundle, err)) != MIG_OK ||
-        (result = recount(job, &found, err)) != MIG_OK)
+        (result = recount(job, &found, err)) != MIG_OK ||
+        (result = renew_packages(job, err)) != MIG_OK)
         return result;
     for (size_t i = 0; i < job->nodes.count && result == MIG_OK; i++)
         result = mig_node_run_finish(job->nodes.items[i], &job->run, &run->blockers, found.problems,

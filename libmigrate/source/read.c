@@ -11,7 +11,6 @@
 #define FIRST_COPY_ROWS 4096
 #define LEAST_COPY_ROWS ((size_t) 64)
 #define MOST_COPY_ROWS ((size_t) 32768)
-#define SQL_SIZE 4096
 
 /* Rows above the sequence may lie in a band each, and a transaction locks every band it writes to.
  */
@@ -26,6 +25,7 @@ int mig_source_read_begin(struct mig_source *source, enum mig_table table, int64
         .table = table, .next_id = first_id, .last_id = last_id, .settled = settled};
     source->reading.copy_rows = FIRST_COPY_ROWS;
     source->reading.ended = first_id > last_id;
+    mig_buffer_release(&source->among);
     return mig_stop_check(source->stop, err);
 }
 
@@ -34,7 +34,7 @@ void mig_source_set_gate(struct mig_source *source, const struct mig_source_gate
     source->gate = gate;
 }
 
-static int pass_gate(struct mig_source *source, struct mig_error *err)
+int source_pass_gate(struct mig_source *source, struct mig_error *err)
 {
     const struct mig_source_gate *gate = source->gate;
     const uint64_t rows = source->ungated_rows;
@@ -52,17 +52,20 @@ static int begin_copy(struct mig_source *source, int64_t from_id, struct mig_err
     const char *join = info->joins_installations && source->can_join_installations
                            ? " LEFT JOIN installations i ON i.id = t.installation_id"
                            : "";
-    char sql[SQL_SIZE];
-    int result = pass_gate(source, err);
+    mig_cleanup(mig_buffer_release) struct mig_buffer sql = MIG_BUFFER_INIT(SOURCE_SQL_LIMIT);
+    int result = source_pass_gate(source, err);
 
     if (result != MIG_OK)
         return result;
-    snprintf(sql, sizeof sql,
-             "COPY (SELECT %s FROM %s t%s WHERE t.%s BETWEEN '%" PRId64 "'::bigint AND '%" PRId64
-             "'::bigint ORDER BY t.%s LIMIT %zu) TO STDOUT (FORMAT binary)",
-             source->columns[reading->table], info->name, join, info->id_column, from_id,
-             reading->last_id, info->id_column, reading->copy_rows);
-    result = mig_pg_copy_out(source->pg, sql, err);
+    result = mig_buffer_print(
+        &sql, err,
+        "COPY (SELECT %s FROM %s t%s WHERE t.%s BETWEEN '%" PRId64 "'::bigint AND '%" PRId64
+        "'::bigint ORDER BY t.%s LIMIT %zu) TO STDOUT (FORMAT binary)%c",
+        source->columns[reading->table],
+        source->among.size > 0 ? (const char *) source->among.data : info->name, join,
+        info->id_column, from_id, reading->last_id, info->id_column, reading->copy_rows, '\0');
+    if (result == MIG_OK)
+        result = mig_pg_copy_out(source->pg, (const char *) sql.data, err);
     reading->copying = result == MIG_OK;
     reading->copied = 0;
     reading->copied_bytes = 0;

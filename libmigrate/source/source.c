@@ -20,6 +20,7 @@ int mig_source_open(const struct mig_manifest *manifest, const struct mig_hooks 
 
     if (!source)
         return mig_fail(err, MIG_E_NOMEM, "source: out of memory");
+    source->among = MIG_BUFFER_INIT(SOURCE_SQL_LIMIT);
     source->manifest = manifest;
     source->hooks = hooks;
     source->stop = stop;
@@ -39,6 +40,8 @@ void mig_source_close(struct mig_source **source)
     mig_pg_close(&s->pg);
     for (int table = 0; table < MIG_TABLE_COUNT; table++)
         free(s->columns[table]);
+    source_look_release(&s->look);
+    mig_buffer_release(&s->among);
     free(s);
 }
 

@@ -188,4 +188,41 @@ int mig_source_read_begin(struct mig_source *source, enum mig_table table, int64
 int mig_source_read_part(struct mig_source *source, struct mig_part_limits limits,
                          struct mig_part **ret_part, struct mig_error *err);
 
+/* ---- key packages that changed their standing ---------------------------------------------- */
+
+/*
+ * An upload of a package that V3 has already makes no row, but installations.key_package and
+ * updated_at change; a new one takes the standing from the one before. updated_at is told by V3's
+ * own clock, in a transaction that commits later.
+ */
+#define MIG_RENEW_MARGIN_NS (INT64_C(600) * MIG_NS_PER_SECOND)
+
+/* What is known before a look begins. */
+struct mig_look_mark {
+    /* The next look has to begin here, once this one has seen all: when it began less the margin,
+     * and no later than the oldest transaction that may hold a change still unseen. */
+    int64_t next_since_ns;
+    /* The same in two marks: nothing was reported to have changed in between (what is not reported
+     * yet will be, and tells the next mark apart). "" where that can't be known. */
+    char activity[128];
+};
+int mig_source_look_mark(struct mig_source *source, int64_t since_ns,
+                         struct mig_look_mark *ret_mark, struct mig_error *err);
+
+/*
+ * Starts looking for installations changed at or after since_ns; their rows of key_packages come by
+ * mig_source_look_part(). With an index on installations (updated_at)
+ * this costs what has changed. Without one all of the table is read, page by page, a short
+ * statement for every 32 MiB. *ret_by_index tells which; it may be NULL. A database whose
+ * installations lack the columns has nothing to look for.
+ */
+int mig_source_look_begin(struct mig_source *source, int64_t since_ns, bool *ret_by_index,
+                          struct mig_error *err);
+
+/* The next rows: all rows of some of those installations, cut as rows above the sequence are. Ids
+ * rise in a part, not from part to part. NULL after the last one; the caller owns it.
+ * Errors: as mig_source_read_part(). */
+int mig_source_look_part(struct mig_source *source, struct mig_part **ret_part,
+                         struct mig_error *err);
+
 #endif

@@ -6,6 +6,9 @@
 #include "libmigrate/source/source.h"
 #include "libmigrate/work/work.h"
 
+/* Of a statement that names rows one by one. */
+#define SOURCE_SQL_LIMIT ((size_t) 1 << 24)
+
 /* A reading under way: COPY statements one after another, cut into parts. */
 struct source_reading {
     enum mig_table table;
@@ -22,6 +25,20 @@ struct source_reading {
     struct mig_pg_field kept[MIG_COLUMNS_MAX + 1];
 };
 
+/* A look for installations that changed, under way: a page of them at a time. */
+struct source_look {
+    int64_t since_ns;
+    bool by_index, ended;
+    int64_t next_page, page_count; /* of the heap, where there is no index */
+    struct mig_pg_result found;    /* installation ids in hex, and when each changed */
+    int next_found;
+    bool reading; /* the rows of some of them */
+    int64_t after_ns;
+    char *after_id; /* the last one of the page before, in hex */
+};
+/* renewed.c */
+void source_look_release(struct source_look *look);
+
 struct mig_source {
     const struct mig_manifest *manifest;
     const struct mig_hooks *hooks;
@@ -32,6 +49,8 @@ struct mig_source {
     bool can_join_installations;    /* installations has the columns that key packages need */
     bool has_is_appended;
     struct source_reading reading;
+    struct mig_buffer among; /* the reading is of these rows alone, as SQL; empty: of all */
+    struct source_look look;
     struct mig_retry retry; /* of the reading; since the last row */
     unsigned retry_for_s;
     struct mig_stop leaving; /* ends such waits */
@@ -64,5 +83,8 @@ void source_sequence_release(struct source_sequence *sequence);
 /* Errors: MIG_E_REFUSED where no range of ids would ever be known to be final. */
 int source_sequence(struct mig_source *source, enum mig_table table,
                     struct source_sequence *ret_sequence, struct mig_error *err);
+
+/* read.c: before each statement that reads rows. */
+int source_pass_gate(struct mig_source *source, struct mig_error *err);
 
 #endif

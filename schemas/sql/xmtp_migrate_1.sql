@@ -32,7 +32,8 @@ CREATE TABLE xmtp_migrate.runs (
     number bigint NOT NULL GENERATED ALWAYS AS IDENTITY, -- in the order in which they were begun:
     started_at timestamptz NOT NULL DEFAULT now(),       -- a clock may be set back
     finished_at timestamptz,
-    told_at timestamptz                 -- its account went out to whoever asked for the run
+    told_at timestamptz,                -- its account went out to whoever asked for the run
+    renewed_since_ns bigint             -- key packages that changed their standing before are told
 );
 
 -- A range of ids of one V3 table that this node has whole. Settled ranges of a run leave no gap.
@@ -86,6 +87,19 @@ CREATE TABLE xmtp_migrate.rejected (
     FOREIGN KEY (run, source_table, first_id) REFERENCES xmtp_migrate.parts ON DELETE CASCADE
 );
 CREATE INDEX rejected_of_part ON xmtp_migrate.rejected (run, source_table, first_id);
+
+-- Envelopes of key packages that were written anew because their standing had changed: SHA-256 of
+-- the envelope before ('' for one that had expired and came back) and after, and what it is ordered by.
+CREATE TABLE xmtp_migrate.renewed (
+    run text NOT NULL REFERENCES xmtp_migrate.runs (run),
+    kind text NOT NULL,
+    sequence_id bigint NOT NULL,
+    renewed_at timestamptz NOT NULL DEFAULT now(),
+    held text NOT NULL,
+    held_time timestamp,
+    stored text NOT NULL,
+    stored_time timestamp NOT NULL
+);
 
 -- A dead letter that somebody decided to leave behind, as it stood when they did.
 CREATE TABLE xmtp_migrate.waivers (

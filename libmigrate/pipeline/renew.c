@@ -1,0 +1,169 @@
+/*
+ * The pass over key packages that changed their standing after they were read: source, transform,
+ * and every node, on one thread; there are few of them.
+ */
+#include "libmigrate/pipeline/pipeline_private.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PASS_EVERY_NS (60 * MIG_NS_PER_SECOND)
+#define SHARE_OF_TIME                                                                              \
+    20 /* what looking may take where all installations are read for it: 1 / 20                    \
+        */
+#define LONG_NS (10 * MIG_NS_PER_SECOND)
+
+struct renew {
+    struct renew_options with;
+    struct mig_manifest keeping; /* with nothing expired: what a node holds is held against that */
+    struct mig_transform *transform;
+    struct mig_arena scratch;
+    int64_t since_ns;   /* where the next look begins */
+    int64_t due_ns;     /* monotonic */
+    char activity[128]; /* at the source, as of the last look */
+    bool told_of_cost;
+};
+
+void pipeline_renew_close(struct renew **renew)
+{
+    struct renew *r = mig_take(*renew);
+
+    if (!r)
+        return;
+    mig_transform_free(&r->transform);
+    mig_arena_release(&r->scratch);
+    free(r);
+}
+
+/* The node's own clock may have told it. */
+static int find_since(struct renew *renew, struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    renew->since_ns = INT64_MAX;
+    for (size_t i = 0; i < renew->with.nodes->count && result == MIG_OK; i++) {
+        int64_t since_ns;
+
+        result = mig_node_renewed_since(renew->with.nodes->items[i], &since_ns, err);
+        if (result == MIG_OK && since_ns < renew->since_ns)
+            renew->since_ns = since_ns;
+    }
+    if (result == MIG_OK &&
+        __builtin_sub_overflow(renew->since_ns, MIG_RENEW_MARGIN_NS, &renew->since_ns))
+        renew->since_ns = INT64_MIN;
+    return result;
+}
+
+int pipeline_renew_open(const struct renew_options *options, struct renew **ret_renew,
+                        struct mig_error *err)
+{
+    mig_cleanup(pipeline_renew_close) struct renew *renew = calloc(1, sizeof *renew);
+    int result;
+
+    if (!renew)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    renew->with = *options;
+    renew->scratch = MIG_ARENA_INIT;
+    renew->keeping = *options->manifest;
+    renew->keeping.policy.keep_expired = true;
+    if ((result =
+             mig_transform_open(&renew->keeping, options->run->facts.as_of_ns, options->keys->payer,
+                                options->keys->originator, &renew->transform, err)) != MIG_OK ||
+        (result = find_since(renew, err)) != MIG_OK)
+        return result;
+    *ret_renew = mig_take(renew);
+    return MIG_OK;
+}
+
+int64_t pipeline_renew_due_ns(const struct renew *renew)
+{
+    return renew->due_ns;
+}
+
+/* To all nodes that there are. */
+static int bring(struct renew *renew, struct mig_part *part, size_t *ret_node,
+                 struct mig_error *err)
+{
+    int result = mig_transform_part(renew->transform, &renew->scratch, part, err);
+
+    for (size_t i = 0; i < renew->with.nodes->count && result == MIG_OK; i++) {
+        struct mig_renew_result counts;
+
+        result = mig_node_renew(renew->with.nodes->items[i], renew->with.run, part, &counts, err);
+        if (result != MIG_OK)
+            *ret_node = i;
+    }
+    return result;
+}
+
+static int look(struct renew *renew, bool *ret_by_index, size_t *ret_node, struct mig_error *err)
+{
+    struct mig_source *source = renew->with.source;
+    bool more = true;
+    int result = mig_source_look_begin(source, renew->since_ns, ret_by_index, err);
+
+    while (result == MIG_OK && more) {
+        mig_cleanup(mig_part_free) struct mig_part *part = NULL;
+
+        if ((result = mig_stop_check(renew->with.stop, err)) == MIG_OK)
+            result = mig_source_look_part(source, &part, err);
+        more = part != NULL;
+        if (result == MIG_OK && more)
+            result = bring(renew, part, ret_node, err);
+    }
+    return result;
+}
+
+static int write_down(struct renew *renew, size_t *ret_node, struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < renew->with.nodes->count && result == MIG_OK; i++) {
+        result = mig_node_set_renewed(renew->with.nodes->items[i], renew->with.run, renew->since_ns,
+                                      err);
+        if (result != MIG_OK)
+            *ret_node = i;
+    }
+    return result;
+}
+
+static void plan_next(struct renew *renew, bool by_index, int64_t began_ns)
+{
+    const int64_t now_ns = mig_time_monotonic_ns(), took_ns = now_ns - began_ns;
+    const int64_t rest_ns = by_index ? 0 : (SHARE_OF_TIME - 1) * took_ns;
+
+    renew->due_ns = rest_ns > PASS_EVERY_NS ? now_ns + rest_ns : now_ns + PASS_EVERY_NS;
+    if (by_index || took_ns < LONG_NS || renew->told_of_cost)
+        return;
+    renew->told_of_cost = true;
+    mig_log(renew->with.hooks, MIG_LOG_WARN,
+            "looking for key packages that changed their standing took %" PRId64
+            " s: the source has no index on installations (updated_at), so all of it is read",
+            took_ns / MIG_NS_PER_SECOND);
+}
+
+int pipeline_renew_packages(struct renew *renew, bool thorough, size_t *ret_node,
+                            struct mig_error *err)
+{
+    const int64_t began_ns = mig_time_monotonic_ns();
+    struct mig_look_mark mark = {.activity = ""};
+    bool by_index = true;
+    int result;
+
+    *ret_node = SIZE_MAX;
+    plan_next(renew, true, began_ns);
+    /* The Go migrator's bytes know of no standing. */
+    if (renew->with.manifest->policy.profile == MIG_PROFILE_XMTPD)
+        return MIG_OK;
+    if ((result = mig_source_look_mark(renew->with.source, renew->since_ns, &mark, err)) != MIG_OK)
+        return result;
+    if (!thorough && mark.activity[0] && strcmp(mark.activity, renew->activity) == 0)
+        return MIG_OK;
+    if ((result = look(renew, &by_index, ret_node, err)) != MIG_OK)
+        return result;
+    renew->since_ns = mark.next_since_ns;
+    memcpy(renew->activity, mark.activity, sizeof renew->activity);
+    plan_next(renew, by_index, began_ns);
+    return write_down(renew, ret_node, err);
+}
