@@ -84,7 +84,7 @@ static int is_booked(const struct mig_part *part, const struct mig_chain_part *b
                      struct mig_error *err)
 {
     char digest[65];
-    int result = pipeline_digest(part, MIG_ROUTE_CHAIN, digest, err);
+    int result = pipeline_digest(part, MIG_ROUTE_CHAIN, NULL, digest, err);
 
     if (result == MIG_OK)
         *ret_is = part->row_count == booked->rows && strcmp(digest, booked->digest) == 0;
@@ -246,7 +246,7 @@ static int compare_next(struct mig_bundle_reader *reader, const struct mig_chain
         *ret_same = !part == !booked;
         if (!part || !booked)
             return MIG_OK;
-        result = pipeline_digest(part, MIG_ROUTE_CHAIN, digest, err);
+        result = pipeline_digest(part, MIG_ROUTE_CHAIN, NULL, digest, err);
         *ret_same = part->table == booked->table && part->last_id == booked->last_id &&
                     strcmp(digest, booked->digest) == 0;
         return result;

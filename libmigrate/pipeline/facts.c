@@ -133,32 +133,67 @@ int pipeline_expect_stage(const struct mig_bundle_facts *facts, enum mig_stage s
                          "xmtp-load loads those");
 }
 
+/* Created so long ago that nothing but its standing keeps the package from having expired. */
+static bool lives_by_standing(const struct mig_envelope *envelope, int64_t as_of_ns)
+{
+    __extension__ typedef __int128 wide;
+    const struct mig_value *current = &envelope->row->values[MIG_KP_CURRENT_SINCE_NS];
+    int64_t created_ns, since_ns, lasts_s;
+
+    if (current->is_null || !mig_row_created_ns(envelope->row, &created_ns))
+        return false;
+    since_ns = current->number > created_ns ? current->number : created_ns;
+    lasts_s = envelope->expiry_unixtime -
+              (since_ns / MIG_NS_PER_SECOND - (since_ns % MIG_NS_PER_SECOND < 0));
+    return created_ns + (wide) lasts_s * MIG_NS_PER_SECOND <= as_of_ns;
+}
+
+/* What a key package is, whatever its standing: that changes at the source from one reading to the
+ * next, and in the end all nodes are brought what it is then (renew.c). */
+static int digest_package(const struct mig_row *row, uint8_t digest[MIG_SHA256_SIZE],
+                          struct mig_error *err)
+{
+    const struct mig_bytes installation = row->values[MIG_KP_INSTALLATION_ID].bytes;
+    const uint64_t size = htobe64(installation.size);
+    const struct mig_bytes pieces[] = {{(const uint8_t *) &size, sizeof size},
+                                       installation,
+                                       row->values[MIG_KP_KEY_PACKAGE].bytes};
+
+    return mig_sha256(pieces, mig_count_of(pieces), digest, err);
+}
+
 /* Of fixed length, so that no two lists of rows can look alike. What a node orders key packages by
  * stands beside the envelope, not in it. */
-static int add_row(struct mig_buffer *text, const struct mig_envelope *envelope,
+static int add_row(struct mig_buffer *text, const struct mig_envelope *envelope, bool has_standing,
                    struct mig_error *err)
 {
     const bool chain = envelope->route == MIG_ROUTE_CHAIN;
     const struct mig_bytes bytes =
         chain ? envelope->client_envelope : envelope->originator_envelope;
-    const uint64_t head[] = {htobe64((uint64_t) envelope->sequence_id),
-                             htobe64(chain ? 0 : (uint64_t) envelope->gateway_time_us)};
+    const uint64_t head[] = {
+        htobe64((uint64_t) envelope->sequence_id),
+        htobe64(chain || has_standing ? 0 : (uint64_t) envelope->gateway_time_us)};
     uint8_t digest[MIG_SHA256_SIZE];
-    int result = mig_sha256(&bytes, 1, digest, err);
+    int result = has_standing ? digest_package(envelope->row, digest, err)
+                              : mig_sha256(&bytes, 1, digest, err);
 
     if (result == MIG_OK)
         result = mig_buffer_append(text, head, sizeof head, err);
     return result == MIG_OK ? mig_buffer_append(text, digest, sizeof digest, err) : result;
 }
 
-int pipeline_add_rows(const struct mig_part *part, enum mig_route route, struct mig_buffer *rows,
+int pipeline_add_rows(const struct mig_part *part, enum mig_route route,
+                      const struct mig_bundle_facts *facts, struct mig_buffer *rows,
                       struct mig_error *err)
 {
+    const bool has_standing = route == MIG_ROUTE_NODE && part->table == MIG_TABLE_KEY_PACKAGES &&
+                              strcmp(facts->profile, mig_profile_name(MIG_PROFILE_CORRECT)) == 0;
     int result = MIG_OK;
 
     for (size_t i = 0; i < part->row_count && result == MIG_OK; i++)
-        if (part->envelopes[i].route == route)
-            result = add_row(rows, &part->envelopes[i], err);
+        if (part->envelopes[i].route == route &&
+            !(has_standing && lives_by_standing(&part->envelopes[i], facts->as_of_ns)))
+            result = add_row(rows, &part->envelopes[i], has_standing, err);
     return result;
 }
 
@@ -176,11 +211,12 @@ int pipeline_digest_rows(const struct mig_buffer *rows, char ret_digest[65], str
     return MIG_OK;
 }
 
-int pipeline_digest(const struct mig_part *part, enum mig_route route, char ret_digest[65],
+int pipeline_digest(const struct mig_part *part, enum mig_route route,
+                    const struct mig_bundle_facts *facts, char ret_digest[65],
                     struct mig_error *err)
 {
     mig_cleanup(mig_buffer_release) struct mig_buffer rows = MIG_BUFFER_INIT((size_t) 1 << 30);
-    int result = pipeline_add_rows(part, route, &rows, err);
+    int result = pipeline_add_rows(part, route, facts, &rows, err);
 
     return result == MIG_OK ? pipeline_digest_rows(&rows, ret_digest, err) : result;
 }

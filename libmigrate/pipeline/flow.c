@@ -282,7 +282,7 @@ static int transform(void *context, unsigned worker, void *item, struct mig_erro
                      ? flow->source->transform(flow->source->context, worker, parcel->part, err)
                      : MIG_OK;
 
-    return result == MIG_OK ? parcel_seal(parcel, err) : result;
+    return result == MIG_OK ? parcel_seal(parcel, &flow->options->run->facts, err) : result;
 }
 
 /* ---- lanes -------------------------------------------------------------------------------- */

@@ -615,6 +615,7 @@ static int begin(struct follow *follow, struct mig_error *err)
     if (!follow->ahead.members || !follow->behind.members)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
     memcpy(follow->fronts, job->run.bounds, sizeof follow->fronts);
+    follow->ahead.growth.facts = follow->behind.growth.facts = &job->run.facts;
     job->ease = follow->ease;
     follow->untidy = true;
     follow->tidy_ns = mig_time_monotonic_ns() + TIDY_NS;

@@ -114,8 +114,10 @@ int growth_see(void *context, struct parcel *parcel, struct mig_error *err)
     part->followed = true;
     part->books_first_id = grown->first_id;
     note_rows(growth, part);
-    if ((result = pipeline_add_rows(part, MIG_ROUTE_NODE, &grown->nodes, err)) != MIG_OK ||
-        (result = pipeline_add_rows(part, MIG_ROUTE_CHAIN, &grown->chain, err)) != MIG_OK ||
+    if ((result = pipeline_add_rows(part, MIG_ROUTE_NODE, growth->facts, &grown->nodes, err)) !=
+            MIG_OK ||
+        (result = pipeline_add_rows(part, MIG_ROUTE_CHAIN, growth->facts, &grown->chain, err)) !=
+            MIG_OK ||
         (result = pipeline_digest_rows(&grown->nodes, parcel->digests.nodes, err)) != MIG_OK ||
         (result = pipeline_digest_rows(&grown->chain, parcel->digests.chain, err)) != MIG_OK)
         return result;

@@ -32,6 +32,7 @@ struct growth_lags {
 
 struct growth {
     struct growth_part parts[MIG_TABLE_COUNT];
+    const struct mig_bundle_facts *facts;
     int64_t fresh_from[MIG_TABLE_COUNT]; /* rows below were there before this pass */
     uint64_t rows;                       /* that are fresh, of this pass */
     struct growth_lags lags;             /* of this pass */

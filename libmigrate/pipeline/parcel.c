@@ -60,12 +60,12 @@ void parcel_fill(struct parcel *parcel, struct mig_part *part)
                        : sizeof *part + 2 * part->arena.used_bytes + lists + scratch_bytes(part));
 }
 
-int parcel_seal(struct parcel *parcel, struct mig_error *err)
+int parcel_seal(struct parcel *parcel, const struct mig_bundle_facts *facts, struct mig_error *err)
 {
-    int result = pipeline_digest(parcel->part, MIG_ROUTE_NODE, parcel->digests.nodes, err);
+    int result = pipeline_digest(parcel->part, MIG_ROUTE_NODE, facts, parcel->digests.nodes, err);
 
     if (result == MIG_OK)
-        result = pipeline_digest(parcel->part, MIG_ROUTE_CHAIN, parcel->digests.chain, err);
+        result = pipeline_digest(parcel->part, MIG_ROUTE_CHAIN, facts, parcel->digests.chain, err);
     charge(parcel, mig_part_bytes(parcel->part));
     return result;
 }

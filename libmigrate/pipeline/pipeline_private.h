@@ -41,13 +41,17 @@ int pipeline_find_finished(const char *out, const struct mig_bundle_facts *wante
 void pipeline_tell_removed(const struct mig_hooks *hooks, const char *out, size_t removed);
 
 /* A digest over the rows of a transformed part that go by route: NODE or CHAIN; "" when it has
- * none. */
-int pipeline_digest(const struct mig_part *part, enum mig_route route, char ret_digest[65],
+ * none. Of key packages it is whatever their standing, which changes at the source meanwhile; and
+ * without those that only this keeps from having expired. facts may be NULL for the
+ * chain's. */
+int pipeline_digest(const struct mig_part *part, enum mig_route route,
+                    const struct mig_bundle_facts *facts, char ret_digest[65],
                     struct mig_error *err);
 
 /* The same in steps, for rows of several parts: what stands for each row, then the digest of all.
  */
-int pipeline_add_rows(const struct mig_part *part, enum mig_route route, struct mig_buffer *rows,
+int pipeline_add_rows(const struct mig_part *part, enum mig_route route,
+                      const struct mig_bundle_facts *facts, struct mig_buffer *rows,
                       struct mig_error *err);
 int pipeline_digest_rows(const struct mig_buffer *rows, char ret_digest[65], struct mig_error *err);
 
@@ -109,7 +113,7 @@ int parcel_reserve(struct mig_budget *budget, struct parcel **ret_parcel, struct
 /* Takes the part, and gives back of the budget what it will not need. */
 void parcel_fill(struct parcel *parcel, struct mig_part *part);
 /* Once the part is transformed: its digests, and what it takes from now on. */
-int parcel_seal(struct parcel *parcel, struct mig_error *err);
+int parcel_seal(struct parcel *parcel, const struct mig_bundle_facts *facts, struct mig_error *err);
 struct parcel *parcel_share(struct parcel *parcel);
 void parcel_drop(struct parcel **parcel);
 void parcel_discard(void *item);

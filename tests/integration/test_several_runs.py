@@ -4,13 +4,12 @@ import datetime
 import hashlib
 import re
 import shutil
-import time
 
 import pytest
 
 from support.servers import psql
 from support.world import (  # noqa: F401
-    BLOB, GROUP, INSTALLATION, META, add_message, chain_bundle, count, insert_message, message, world)
+    BLOB, GROUP, META, add_message, chain_bundle, count, insert_message, message, world)
 
 RUNS = "xmtp_migrate.runs"
 
@@ -212,33 +211,6 @@ def test_a_waiver_has_a_document(world):
     document = waive(world, "group_messages", id).json
     assert document["schema"] == "xmtp-migrate/waive/1"
     assert document["nodes"] == {"alpha": 1, "beta": 1} and "@" in document["who"]
-
-
-def upload_key_package(world, text, at_ns, again=False):
-    """As V3 does: an upload of known bytes moves the installation alone."""
-    psql(world.v3, f"""
-        INSERT INTO installations (id, created_at, updated_at, key_package, is_appended)
-        VALUES ('\\x{INSTALLATION}', {at_ns}, {at_ns}, '{text}', true)
-        ON CONFLICT (id) DO UPDATE SET key_package = '{text}', updated_at = {at_ns}""")
-    if not again:
-        psql(world.v3, "INSERT INTO key_packages (installation_id, key_package, created_at)"
-                       f" VALUES ('\\x{INSTALLATION}', '{text}', {at_ns})")
-
-
-def test_an_upload_between_two_sittings_does_not_make_two_nodes_differ_unseen(world):
-    now = time.time_ns()
-    upload_key_package(world, "older", now - 3 * 10**9)
-    upload_key_package(world, "newer", now - 2 * 10**9)
-    nodes = dict(world.nodes)
-    world.write(nodes={"alpha": nodes["alpha"]})
-    world.run()
-    upload_key_package(world, "older", now - 10**9, again=True)
-    world.write(nodes=nodes)
-    [problem] = world.run(status=3)["problems"]
-    assert "key_packages" in problem and "'alpha' and 'beta'" in problem
-    assert "--new-run" in problem
-    assert world.status(3)["problems"] == [problem]
-    assert world.run("--new-run", status=4)["rejects"] == {"conflict": 1}
 
 
 def books(dsn, *columns):

@@ -109,7 +109,7 @@ static void digest_of(const struct mig_envelope *envelopes, size_t count, enum m
         cr_assert_eq(mig_part_add_row(part, &row, NULL), MIG_OK);
         part->envelopes[i] = envelopes[i];
     }
-    cr_assert_eq(pipeline_digest(part, route, digest, NULL), MIG_OK);
+    cr_assert_eq(pipeline_digest(part, route, NULL, digest, NULL), MIG_OK);
 }
 
 Test(facts, the_digest_of_chain_rows_tells_order_and_cuts_apart)
@@ -146,6 +146,50 @@ Test(facts, the_digest_for_nodes_is_of_what_they_get_and_nothing_else)
     cr_assert_str_neq(a, b);
     digest_of(changed, 1, MIG_ROUTE_NODE, b);
     cr_assert_str_neq(a, b);
+}
+
+/* One key package as a digest sees it: created, current since (0: it is not), 90 days. */
+static void digest_of_package(const char *package, int64_t created_ns, int64_t current_ns,
+                              const char *profile, char digest[65])
+{
+    const int64_t since_ns = current_ns > created_ns ? current_ns : created_ns;
+    struct mig_bundle_facts facts = {.as_of_ns = 100 * MIG_NS_PER_DAY};
+    mig_cleanup(mig_part_free) struct mig_part *part = NULL;
+    struct mig_row *row;
+
+    snprintf(facts.profile, sizeof facts.profile, "%s", profile);
+    cr_assert_eq(mig_part_new(MIG_TABLE_KEY_PACKAGES, 1, &part, NULL), MIG_OK);
+    cr_assert_eq(mig_part_add_row(part, &row, NULL), MIG_OK);
+    row->table = MIG_TABLE_KEY_PACKAGES;
+    row->values[MIG_KP_CREATED_NS].number = created_ns;
+    row->values[MIG_KP_INSTALLATION_ID].bytes = mig_bytes_of_text("installation");
+    row->values[MIG_KP_KEY_PACKAGE].bytes = mig_bytes_of_text(package);
+    row->values[MIG_KP_CURRENT_SINCE_NS].is_null = current_ns == 0;
+    row->values[MIG_KP_CURRENT_SINCE_NS].number = current_ns;
+    part->envelopes = calloc(1, sizeof *part->envelopes);
+    part->envelopes[0] = node_row(1, current_ns ? "current" : "not", since_ns / 1000);
+    part->envelopes[0].row = row;
+    part->envelopes[0].expiry_unixtime = since_ns / MIG_NS_PER_SECOND + INT64_C(90) * 86400;
+    cr_assert_eq(pipeline_digest(part, MIG_ROUTE_NODE, &facts, digest, NULL), MIG_OK);
+}
+
+Test(facts, the_digest_for_nodes_does_not_hang_on_what_is_current)
+{
+    const int64_t day = MIG_NS_PER_DAY;
+    char a[65], b[65];
+
+    digest_of_package("one", 50 * day + 1, 0, "correct", a);
+    digest_of_package("one", 50 * day + 1, 60 * day + 999999999, "correct", b);
+    cr_assert_str_eq(a, b);
+    digest_of_package("two", 50 * day + 1, 0, "correct", b);
+    cr_assert_str_neq(a, b);
+    digest_of_package("one", 50 * day + 1, 60 * day, "xmtpd", b);
+    cr_assert_str_neq(a, b);
+    /* Created at the last moment that has expired, and just after it. */
+    digest_of_package("one", 10 * day, 60 * day + 999999999, "correct", b);
+    cr_assert_str_eq(b, "");
+    digest_of_package("one", 10 * day + 1, 60 * day + 999999999, "correct", b);
+    cr_assert_str_eq(a, b);
 }
 
 /* ---- clocks -----------------------------------------------------------------------------------
