@@ -228,9 +228,10 @@ int node_end_ids(struct node_ids *ids, struct mig_error *err);
 /* standing.c: whether rows of the part may change their standing at all. */
 bool node_has_standing(const struct mig_node *node, const struct mig_part *part);
 /* Of the staged rows with these ids, rewrites those that the node holds and that differ by their
- * standing alone; counts those that differ otherwise. */
+ * standing alone; counts those that differ otherwise. booked: the run has counted them, and its
+ * counts go with what expires or comes back. */
 int node_renew_ids(struct mig_node *node, const struct mig_part *part, const struct node_ids *ids,
-                   struct mig_renew_result *counts, struct mig_error *err);
+                   bool booked, struct mig_renew_result *counts, struct mig_error *err);
 /* The same of the rows that the node was found to hold with other bytes (find_held() in stage.c);
  * *ret_any tells whether there were any to rewrite. */
 int node_renew_held(struct mig_node *node, const struct mig_part *part,
@@ -269,9 +270,11 @@ int node_book_part(struct mig_node *node, const struct mig_run *run, const struc
 int node_book_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
                     const bool *conflicts, const struct mig_dead_letter *letter,
                     const struct mig_load_result *counts, struct mig_error *err);
-/* A row that was counted as expired in the part that begins at first_id is there now. */
-int node_book_revived(struct mig_node *node, const struct mig_run *run, enum mig_table table,
-                      const char *first_id, bool expired_early, struct mig_error *err);
+/* A key package that the run has booked expires with its standing, or comes back by it: moves it
+ * between expired and loaded. *ret_booked is false when the books can't have it on the other side,
+ * and nothing is moved. */
+int node_book_standing(struct mig_node *node, const struct mig_run *run, const struct mig_row *row,
+                       bool expires, bool *ret_booked, struct mig_error *err);
 /* Whether the part is in the books already. */
 int node_booked(struct mig_node *node, const char *run, const struct mig_part *part,
                 bool *ret_booked, struct mig_error *err);

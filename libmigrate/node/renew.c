@@ -59,7 +59,6 @@ static int list_rows(const struct mig_node *node, const struct mig_part *part, b
     return result == MIG_OK ? node_end_ids(ids, err) : result;
 }
 
-/* With the part of this run that counted each. */
 static int find_absent(struct mig_node *node, const struct mig_part *part,
                        const struct node_ids *ids, struct mig_pg_result *ret_answer,
                        struct mig_error *err)
@@ -67,35 +66,31 @@ static int find_absent(struct mig_node *node, const struct mig_part *part,
     char sql[NODE_SQL_SIZE];
 
     snprintf(sql, sizeof sql,
-             "SELECT s.seq, p.first_id FROM mig_stage s JOIN xmtp_migrate.parts p ON p.run = $1"
-             " AND p.source_table = $2 AND s.seq BETWEEN p.first_id AND p.last_id WHERE s.seq ="
-             " ANY ($3::bigint[]) AND NOT EXISTS (SELECT FROM gateway_envelopes_meta m WHERE"
-             " m.originator_node_id = %" PRIu32 " AND m.originator_sequence_id = s.seq) AND NOT"
-             " EXISTS (SELECT FROM gateway_envelopes_blob b WHERE b.originator_node_id = %" PRIu32
-             " AND b.originator_sequence_id = s.seq)",
+             "SELECT s.id FROM unnest($1::bigint[]) AS s (id) WHERE NOT EXISTS (SELECT FROM"
+             " gateway_envelopes_meta m WHERE m.originator_node_id = %" PRIu32
+             " AND m.originator_sequence_id = s.id) AND NOT EXISTS (SELECT FROM"
+             " gateway_envelopes_blob b WHERE b.originator_node_id = %" PRIu32
+             " AND b.originator_sequence_id = s.id)",
              node_originator_of(part), node_originator_of(part));
-    return mig_pg_query(node->pg, sql,
-                        (const char *const[]){node->run->facts.run,
-                                              mig_table_info(part->table)->name,
-                                              (const char *) ids->text.data},
-                        3, ret_answer, err);
+    return mig_pg_query(node->pg, sql, (const char *const[]){(const char *) ids->text.data}, 1,
+                        ret_answer, err);
 }
 
-static int book_revived(struct mig_node *node, const struct mig_part *part,
-                        const struct mig_pg_result *answer, struct node_ids *ids,
-                        struct mig_error *err)
+/* Those that the run has counted as expired. */
+static int book_absent(struct mig_node *node, const struct mig_part *part,
+                       const struct mig_pg_result *answer, struct node_ids *ids,
+                       struct mig_error *err)
 {
-    const uint32_t days = node->manifest->policy.source_retention_days[MIG_KIND_KEY_PACKAGES];
     int result = MIG_OK;
 
     for (int row = 0; row < answer->rows && result == MIG_OK; row++) {
         const int64_t id = mig_pg_int64(answer, row, 0);
-        int64_t created_ns = INT64_MIN;
+        bool booked;
 
-        mig_row_created_ns(part->envelopes[node_row_of(part, id)].row, &created_ns);
-        if ((result = node_add_id(ids, id, err)) == MIG_OK)
-            result = node_book_revived(node, node->run, part->table, mig_pg_text(answer, row, 1),
-                                       !has_passed(created_ns, days, node->run), err);
+        result = node_book_standing(node, node->run, part->envelopes[node_row_of(part, id)].row,
+                                    false, &booked, err);
+        if (result == MIG_OK && booked)
+            result = node_add_id(ids, id, err);
     }
     return result == MIG_OK ? node_end_ids(ids, err) : result;
 }
@@ -108,11 +103,12 @@ static int revive(struct mig_node *node, const struct mig_part *part,
     mig_cleanup(node_ids_release) struct node_ids absent = NODE_IDS_INIT;
     int result;
 
-    if (revivable->count == 0 ||
-        (result = find_absent(node, part, revivable, &answer, err)) != MIG_OK || answer.rows == 0)
-        return revivable->count == 0 ? MIG_OK : result;
-    if ((result = book_revived(node, part, &answer, &absent, err)) != MIG_OK ||
-        (result = node_write_renewed_down(node, &absent, err)) != MIG_OK ||
+    if (revivable->count == 0)
+        return MIG_OK;
+    if ((result = find_absent(node, part, revivable, &answer, err)) != MIG_OK ||
+        (result = book_absent(node, part, &answer, &absent, err)) != MIG_OK || absent.count == 0)
+        return result;
+    if ((result = node_write_renewed_down(node, &absent, err)) != MIG_OK ||
         (result = mig_pg_query(node->pg, "DELETE FROM mig_stage WHERE NOT seq = ANY ($1::bigint[])",
                                (const char *const[]){(const char *) absent.text.data}, 1, &unstaged,
                                err)) != MIG_OK)
@@ -151,7 +147,8 @@ static int in_transaction(struct mig_node *node, struct renew_job *job, struct m
         return mig_fail(err, MIG_E_TEMPORARY, "node '%s': a band was dropped meanwhile",
                         node->entry->name);
     }
-    if ((result = node_renew_ids(node, job->part, &job->staged, &job->counts, err)) != MIG_OK ||
+    if ((result = node_renew_ids(node, job->part, &job->staged, true, &job->counts, err)) !=
+            MIG_OK ||
         (result = revive(node, job->part, &job->revivable, &job->counts, err)) != MIG_OK)
         return result;
     return mig_pg_commit(node->pg, err);

@@ -102,27 +102,46 @@ static int find_differing(struct mig_node *node, const char *ids, struct mig_pg_
                : result;
 }
 
+static bool expired_at(const struct mig_node *node, int64_t expiry_s)
+{
+    return !node->manifest->policy.keep_expired &&
+           expiry_s <= node->run->facts.as_of_ns / MIG_NS_PER_SECOND;
+}
+
+/* A row to be rewritten, which may expire with its standing, or live by it again. */
+static int take(struct mig_node *node, const struct mig_envelope *envelope,
+                const struct held_row *held, bool booked, struct node_ids *renewed,
+                struct mig_error *err)
+{
+    const bool expires = expired_at(node, envelope->expiry_unixtime);
+    int result = node_add_id(renewed, envelope->sequence_id, err);
+
+    return result == MIG_OK && booked && expires != expired_at(node, held->expiry)
+               ? node_book_standing(node, node->run, envelope->row, expires, &booked, err)
+               : result;
+}
+
 /* Which of them are to be rewritten. */
 static int sort_differing(struct mig_node *node, const struct mig_part *part,
-                          const struct mig_pg_result *answer, struct node_ids *renewed,
+                          const struct mig_pg_result *answer, bool booked, struct node_ids *renewed,
                           struct mig_renew_result *counts, struct mig_error *err)
 {
     int result = MIG_OK;
 
     for (int row = 0; row < answer->rows && result == MIG_OK; row++) {
         mig_cleanup(mig_arena_release) struct mig_arena arena = MIG_ARENA_INIT;
-        const int64_t id = mig_pg_int64(answer, row, 0);
+        const struct mig_envelope *envelope =
+            &part->envelopes[node_row_of(part, mig_pg_int64(answer, row, 0))];
         struct held_row held = {.same_topic = mig_pg_bool(answer, row, 1),
                                 .same_times = mig_pg_bool(answer, row, 2),
                                 .expiry = mig_pg_int64(answer, row, 3)};
         enum verdict verdict = OTHER_ROW;
 
         if ((result = mig_pg_bytea(answer, row, 4, &arena, &held.envelope, err)) != MIG_OK ||
-            (result = judge(node, &part->envelopes[node_row_of(part, id)], &held, &verdict, err)) !=
-                MIG_OK)
+            (result = judge(node, envelope, &held, &verdict, err)) != MIG_OK)
             return result;
         if (verdict == OTHER_STANDING)
-            result = node_add_id(renewed, id, err);
+            result = take(node, envelope, &held, booked, renewed, err);
         counts->refused += verdict == OTHER_ROW;
     }
     return result == MIG_OK ? node_end_ids(renewed, err) : result;
@@ -196,14 +215,14 @@ static int rewrite(struct mig_node *node, const struct node_ids *ids, struct mig
 }
 
 int node_renew_ids(struct mig_node *node, const struct mig_part *part, const struct node_ids *ids,
-                   struct mig_renew_result *counts, struct mig_error *err)
+                   bool booked, struct mig_renew_result *counts, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     mig_cleanup(node_ids_release) struct node_ids renewed = NODE_IDS_INIT;
     int result;
 
     if ((result = find_differing(node, (const char *) ids->text.data, &answer, err)) != MIG_OK ||
-        (result = sort_differing(node, part, &answer, &renewed, counts, err)) != MIG_OK ||
+        (result = sort_differing(node, part, &answer, booked, &renewed, counts, err)) != MIG_OK ||
         (renewed.count > 0 && (result = rewrite(node, &renewed, err)) != MIG_OK))
         return result;
     counts->renewed = renewed.count;
@@ -240,7 +259,7 @@ int node_renew_held(struct mig_node *node, const struct mig_part *part,
         if (!mig_pg_bool(held, row, 1) && mig_pg_bool(held, row, 2) && mig_pg_bool(held, row, 3))
             result = node_add_id(&ids, mig_pg_int64(held, row, 0), err);
     if (result != MIG_OK || ids.count == 0 || (result = node_end_ids(&ids, err)) != MIG_OK ||
-        (result = node_renew_ids(node, part, &ids, &counts, err)) != MIG_OK)
+        (result = node_renew_ids(node, part, &ids, false, &counts, err)) != MIG_OK)
         return result;
     node_tell_renewed(node, &counts);
     *ret_any = counts.renewed > 0;

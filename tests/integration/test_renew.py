@@ -210,6 +210,28 @@ def test_what_lives_by_its_standing_alone_is_kept_without_it(world, clock):
     assert_newest(world, old)
 
 
+def test_what_expires_with_its_standing_is_counted_alike_by_all_nodes(world, clock):
+    now = clock()
+    old = upload(world.v3, "old", now, created_ns=now - 200 * DAY)
+    other = upload(world.v3, "young", clock(), installation=OTHER)
+    nodes = dict(world.nodes)
+    world.write(nodes={"alpha": nodes["alpha"]})
+    assert kinds(world.run())["for_nodes"] == 2
+    upload(world.v3, "new", clock())
+    world.write(nodes=nodes)
+    account = world.run()
+    assert (kinds(account)["expired"], kinds(account)["for_nodes"]) == (1, 1)
+    assert account["verdict"] == "green" and world.parity()["verdict"] == "green"
+    assert old in renewed(world.alpha) and other not in renewed(world.alpha)
+    assert (count(world.alpha, META), count(world.beta, META)) == (2, 1)
+    psql(world.alpha, "UPDATE xmtp_migrate.runs SET finished_at = NULL")
+    upload(world.v3, "old", clock())
+    account = world.run()
+    assert (kinds(account)["expired"], kinds(account)["for_nodes"]) == (0, 2)
+    assert account["verdict"] == "green"
+    assert_newest(world, old)
+
+
 def test_a_lost_row_is_not_brought_back_unseen(world, clock):
     older = upload(world.v3, "older", clock())
     upload(world.v3, "newer", clock())
