@@ -239,6 +239,7 @@ struct renew_options {
     struct mig_source *source;
     const struct mig_nodes *nodes;
     const struct mig_run *run; /* begun on every node */
+    struct throttle *throttle; /* or NULL */
     const struct mig_hooks *hooks;
     const struct mig_stop *stop;
 };

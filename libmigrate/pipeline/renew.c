@@ -88,9 +88,12 @@ static int bring(struct renew *renew, struct mig_part *part, size_t *ret_node,
     int result = mig_transform_part(renew->transform, &renew->scratch, part, err);
 
     for (size_t i = 0; i < renew->with.nodes->count && result == MIG_OK; i++) {
+        struct mig_node *node = renew->with.nodes->items[i];
         struct mig_renew_result counts;
 
-        result = mig_node_renew(renew->with.nodes->items[i], renew->with.run, part, &counts, err);
+        result = throttle_node(renew->with.throttle, mig_node_name(node), err);
+        if (result == MIG_OK)
+            result = mig_node_renew(node, renew->with.run, part, &counts, err);
         if (result != MIG_OK)
             *ret_node = i;
     }

@@ -267,6 +267,7 @@ static int renew_packages(struct run_job *job, struct mig_error *err)
                                           .source = job->sources.items[0],
                                           .nodes = &job->nodes,
                                           .run = &job->run,
+                                          .throttle = job->throttle,
                                           .hooks = job->hooks,
                                           .stop = job->stop};
     struct renew *renew = NULL;

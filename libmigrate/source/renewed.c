@@ -144,6 +144,12 @@ static int find_by_page(struct mig_source *source, struct mig_error *err)
     char sql[SQL_SIZE], pages[128] = "";
     const int64_t first = look->next_page;
 
+    if (look->page_count > PAGES_AT_ONCE)
+        mig_report_progress(source->hooks,
+                            &(struct mig_progress){.stage = "look",
+                                                   .subject = "pages of installations",
+                                                   .done = (uint64_t) first,
+                                                   .total = (uint64_t) look->page_count});
     look->next_page = first + PAGES_AT_ONCE;
     look->ended = look->next_page >= look->page_count;
     /* The last statement also has what the table has grown by. */

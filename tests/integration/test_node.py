@@ -406,8 +406,13 @@ def test_the_documented_roles_suffice_for_everything(world, roles):
     world.migrate("rejected", "retry", status=4)
     world.migrate("rejected", "waive", "--kind", "group_messages", "--reject-reason", "data_empty",
                   "--reason", "a trial")
-    psql(world.v3, "DELETE FROM welcome_messages WHERE data = ''")
+    psql(world.v3, "DELETE FROM welcome_messages WHERE data = '';"
+                   "UPDATE installations SET updated_at = updated_at +"
+                   " (extract(epoch FROM now()) * 1e9)::bigint - (SELECT max(updated_at) FROM"
+                   " installations)")
     world.run(status=4)
+    assert count(world.beta, "xmtp_migrate.renewed") > 10
+    world.parity(4)
 
 
 def test_the_role_takes_over_books_that_a_superuser_began(world, roles):

@@ -258,21 +258,50 @@ def test_times_of_the_run_are_no_change_of_standing(world, clock):
     assert renewed(world.alpha) == renewed(world.beta) == [older]
 
 
-@pytest.mark.parametrize("index", ["", "CREATE INDEX ON installations (updated_at, id)"])
-def test_many_installations_by_page_or_by_index(world, clock, index):
-    now = clock()
+def many(world, at_ns, count, start=1):
+    """Installations with two packages each, of which the second is current."""
     psql(world.v3, f"""
         INSERT INTO installations (id, created_at, updated_at, key_package, is_appended)
-        SELECT sha256(g::text::bytea), {now}, {now} + g / 7, ('b' || g)::bytea, true
-        FROM generate_series(1, 2300) g;
+        SELECT sha256(g::text::bytea), {at_ns}, {at_ns} + g / 7, ('b' || g)::bytea, true
+        FROM generate_series({start}, {start + count - 1}) g;
         INSERT INTO key_packages (installation_id, key_package, created_at)
-        SELECT sha256(g::text::bytea), (p || g)::bytea, {now} - 1000000
-        FROM generate_series(1, 2300) g, unnest(ARRAY['a', 'b']) p; {index}""")
-    world.run()
+        SELECT sha256(g::text::bytea), (p || g)::bytea, {at_ns} - 1000000
+        FROM generate_series({start}, {start + count - 1}) g, unnest(ARRAY['a', 'b']) p""")
+
+
+def upload_all_again(world, at_ns):
     psql(world.v3, f"UPDATE installations SET key_package = replace(encode(key_package, 'escape'),"
-                   f" 'b', 'a')::bytea, updated_at = {clock()}")
+                   f" 'b', 'a')::bytea, updated_at = {at_ns} WHERE length(key_package) < 9")
+
+
+@pytest.mark.parametrize("index", ["", "CREATE INDEX ON installations (updated_at, id)",
+                                   "CREATE INDEX ON installations USING brin (updated_at)"])
+def test_many_installations_by_page_or_by_index(world, clock, index):
+    many(world, clock(), 2300)
+    psql(world.v3, index or "SELECT 1")
+    world.run()
+    upload_all_again(world, clock())
     world.run()
     assert len(renewed(world.alpha)) == len(renewed(world.beta)) == 4600
+    assert world.parity()["verdict"] == "green"
+
+
+def test_installations_of_many_pages_are_all_looked_at(world, clock):
+    """A statement reads 32 MiB of them."""
+    world.write(nodes={"alpha": world.alpha})
+    now = clock()
+    many(world, now, 3)
+    psql(world.v3, f"""
+        ALTER TABLE installations ALTER key_package SET STORAGE plain;
+        INSERT INTO installations (id, created_at, updated_at, key_package, is_appended)
+        SELECT 'x' || sha256(g::text::bytea), 1, 1, repeat('x', 4000)::bytea, true
+        FROM generate_series(1, 8500) g""")
+    many(world, now, 3, start=4)
+    world.run()
+    upload_all_again(world, clock())
+    assert int(psql(world.v3, "SELECT pg_relation_size('installations') / 8192")) > 4096
+    world.run()
+    assert len(renewed(world.alpha)) == 12
     assert world.parity()["verdict"] == "green"
 
 
