@@ -91,6 +91,9 @@ struct mig_run {
     bool told;      /* its account was given out, as mig_node_run_told() says on this node */
     bool finished;  /* on this node */
     bool has_parts; /* on this node */
+    /* Its rows come from V3 as it is now, not out of a bundle or a dead letter: key packages that
+     * the node holds with another standing are written anew. For the caller to say. */
+    bool fresh;
 };
 
 /* The run with this id, or with NULL the newest of the manifest's network that this node knows, if

@@ -24,7 +24,7 @@ enum verdict { SAME_STANDING, OTHER_STANDING, OTHER_ROW };
 /* A row as the node has it, and whether its two times are what they ought to be now. */
 struct held_row {
     bool same_topic, same_times;
-    int64_t expiry;
+    int64_t expiry, gateway_time_us;
     struct mig_bytes envelope;
 };
 
@@ -54,6 +54,30 @@ static bool same_message(const struct mig_layers *a, const struct mig_layers *b)
            mig_bytes_equal(a->payer_layer.client_envelope, b->payer_layer.client_envelope);
 }
 
+static int64_t whole_seconds(int64_t count, int64_t of_a_second)
+{
+    return count / of_a_second - (count % of_a_second < 0);
+}
+
+/* Of the times that an envelope of ours has, each follows from the others; the Go migrator's, under
+ * the same keys, are all its run's, but for the expiry. */
+static bool has_our_times(const struct mig_node *node, const struct mig_layers *layers,
+                          const struct held_row *held)
+{
+    const struct mig_policy *policy = &node->manifest->policy;
+    const int64_t first_ns = node->manifest->rates[0].start_ns;
+    const int64_t since_s =
+        held->expiry - INT64_C(86400) * policy->retention_days[MIG_KIND_KEY_PACKAGES];
+    const int64_t clock_ns = layers->unsigned_layer.originator_ns;
+    const int64_t gateway_s = whole_seconds(held->gateway_time_us, 1000000);
+
+    if (policy->clock == MIG_CLOCK_CREATED)
+        return whole_seconds(clock_ns, MIG_NS_PER_SECOND) == since_s ||
+               (clock_ns == first_ns && since_s <= whole_seconds(first_ns, MIG_NS_PER_SECOND));
+    return gateway_s == since_s ||
+           (gateway_s > since_s && held->gateway_time_us != whole_seconds(clock_ns, 1000));
+}
+
 /* Under the run's clock, rows of an earlier run have another originator_ns, whatever their
  * standing: that is no reason to write them anew, nor to call them the same. */
 static int judge(const struct mig_node *node, const struct mig_envelope *envelope,
@@ -72,7 +96,7 @@ static int judge(const struct mig_node *node, const struct mig_envelope *envelop
     *ret_verdict = OTHER_ROW;
     if (parsed == MIG_OK && held->same_topic && same_message(&is, &ought) &&
         held->expiry == (int64_t) is.unsigned_layer.expiry_unixtime &&
-        signed_by(&is, node->run->facts.originator))
+        has_our_times(node, &is, held) && signed_by(&is, node->run->facts.originator))
         *ret_verdict = held->same_times && node->manifest->policy.clock != MIG_CLOCK_CREATED
                            ? SAME_STANDING
                            : OTHER_STANDING;
@@ -89,7 +113,8 @@ static int find_differing(struct mig_node *node, const char *ids, struct mig_pg_
     int result = mig_buffer_print(
         &sql, err,
         "SELECT s.seq, m.topic = s.topic, m.expiry = s.expiry AND m.gateway_time = s.gateway_time,"
-        " m.expiry, b.originator_envelope FROM mig_stage s JOIN (SELECT * FROM"
+        " m.expiry, (extract(epoch FROM m.gateway_time) * 1000000)::bigint,"
+        " b.originator_envelope FROM mig_stage s JOIN (SELECT * FROM"
         " gateway_envelopes_meta WHERE " AMONG_IDS ") m ON m.originator_sequence_id = s.seq"
         " JOIN (SELECT * FROM gateway_envelopes_blob WHERE " AMONG_IDS
         ") b ON b.originator_sequence_id = s.seq WHERE NOT (m.topic = s.topic AND"
@@ -134,10 +159,11 @@ static int sort_differing(struct mig_node *node, const struct mig_part *part,
             &part->envelopes[node_row_of(part, mig_pg_int64(answer, row, 0))];
         struct held_row held = {.same_topic = mig_pg_bool(answer, row, 1),
                                 .same_times = mig_pg_bool(answer, row, 2),
-                                .expiry = mig_pg_int64(answer, row, 3)};
+                                .expiry = mig_pg_int64(answer, row, 3),
+                                .gateway_time_us = mig_pg_int64(answer, row, 4)};
         enum verdict verdict = OTHER_ROW;
 
-        if ((result = mig_pg_bytea(answer, row, 4, &arena, &held.envelope, err)) != MIG_OK ||
+        if ((result = mig_pg_bytea(answer, row, 5, &arena, &held.envelope, err)) != MIG_OK ||
             (result = judge(node, envelope, &held, &verdict, err)) != MIG_OK)
             return result;
         if (verdict == OTHER_STANDING)
@@ -253,7 +279,7 @@ int node_renew_held(struct mig_node *node, const struct mig_part *part,
     int result = MIG_OK;
 
     *ret_any = false;
-    if (!node_has_standing(node, part))
+    if (!node_has_standing(node, part) || !node->run->fresh)
         return MIG_OK;
     for (int row = 0; row < held->rows && result == MIG_OK; row++)
         if (!mig_pg_bool(held, row, 1) && mig_pg_bool(held, row, 2) && mig_pg_bool(held, row, 3))

@@ -83,6 +83,7 @@ int run_job_begin(struct run_job *job, struct mig_error *err)
 {
     int result = check_sources(job, err);
 
+    job->run.fresh = true;
     for (size_t i = 0; i < job->nodes.count && result == MIG_OK; i++)
         result = mig_node_run_begin(job->nodes.items[i], &job->run, err);
     return result == MIG_OK

@@ -112,6 +112,33 @@ def test_a_bundle_is_no_newer_than_its_export(world, clock, tmp_path):
     assert_newest(world, older)
 
 
+def test_a_bundle_of_some_age_takes_no_standing_back(world, clock, tmp_path):
+    older = upload(world.v3, "older", clock())
+    upload(world.v3, "newer", clock())
+    world.stage("export", "--out", tmp_path / "rows")
+    upload(world.v3, "older", clock())
+    world.run()
+    world.stage("transform", "--in", tmp_path / "rows", "--out", tmp_path / "envelopes")
+    world.stage("load", "--in", tmp_path / "envelopes", status=4)
+    assert newest(world.alpha) == newest(world.beta) == older
+    world.run("--new-run")
+    assert_newest(world, older)
+
+
+@pytest.mark.parametrize("clock_of, conflicts", [("created", 2), ("migrated", 1)])
+def test_what_the_go_migrator_brought_did_not_change_its_standing(world, clock, clock_of,
+                                                                  conflicts):
+    """Its envelopes are of the same messages, and may be of the same keys."""
+    upload(world.v3, "older", clock())
+    upload(world.v3, "newer", clock())
+    world.write(policy={"profile": "xmtpd"})
+    world.run()
+    world.write(policy={"originator_ns": clock_of})
+    upload(world.v3, "older", clock())
+    assert world.run("--new-run", status=4)["rejects"] == {"conflict": conflicts}
+    assert renewed(world.alpha) == []
+
+
 def test_a_package_uploaded_again_while_a_run_reads(world, clock, start_tool):
     older = upload(world.v3, "older", clock())
     upload(world.v3, "newer", clock())
