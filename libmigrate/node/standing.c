@@ -66,11 +66,13 @@ static bool has_our_times(const struct mig_node *node, const struct mig_layers *
 {
     const struct mig_policy *policy = &node->manifest->policy;
     const int64_t first_ns = node->manifest->rates[0].start_ns;
-    const int64_t since_s =
-        held->expiry - INT64_C(86400) * policy->retention_days[MIG_KIND_KEY_PACKAGES];
+    const int64_t lasts_s = INT64_C(86400) * policy->retention_days[MIG_KIND_KEY_PACKAGES];
     const int64_t clock_ns = layers->unsigned_layer.originator_ns;
     const int64_t gateway_s = whole_seconds(held->gateway_time_us, 1000000);
+    int64_t since_s;
 
+    if (__builtin_sub_overflow(held->expiry, lasts_s, &since_s))
+        return false;
     if (policy->clock == MIG_CLOCK_CREATED)
         return whole_seconds(clock_ns, MIG_NS_PER_SECOND) == since_s ||
                (clock_ns == first_ns && since_s <= whole_seconds(first_ns, MIG_NS_PER_SECOND));
@@ -113,7 +115,8 @@ static int find_differing(struct mig_node *node, const char *ids, struct mig_pg_
     int result = mig_buffer_print(
         &sql, err,
         "SELECT s.seq, m.topic = s.topic, m.expiry = s.expiry AND m.gateway_time = s.gateway_time,"
-        " m.expiry, (extract(epoch FROM m.gateway_time) * 1000000)::bigint,"
+        " m.expiry, CASE WHEN isfinite(m.gateway_time) THEN"
+        " (extract(epoch FROM m.gateway_time) * 1000000)::bigint ELSE 0 END,"
         " b.originator_envelope FROM mig_stage s JOIN (SELECT * FROM"
         " gateway_envelopes_meta WHERE " AMONG_IDS ") m ON m.originator_sequence_id = s.seq"
         " JOIN (SELECT * FROM gateway_envelopes_blob WHERE " AMONG_IDS

@@ -232,7 +232,9 @@ void read_ahead_close(struct read_ahead **ahead);
 /* ---- key packages that changed their standing ---------------------------------------------- */
 
 /* What a pass over them works with; all borrowed. Neither the source nor the nodes are anybody
- * else's while it is at work; nodes may be set aside between two passes. */
+ * else's while it is at work; nodes may be set aside between two passes. Rows that are on their way
+ * to a node meanwhile may come after it with what they were read as: the next pass finds them, if
+ * they were read no longer before this one than MIG_RENEW_MARGIN_NS. */
 struct renew_options {
     const struct mig_manifest *manifest;
     const struct pipeline_keys *keys;

@@ -172,6 +172,7 @@ def test_nodes_that_were_given_other_readings_hold_the_same_in_the_end(world, cl
 @pytest.mark.parametrize("tamper", [
     f"UPDATE {BLOB} SET originator_envelope = 'x' WHERE ",
     f"UPDATE {META} SET expiry = expiry + 1 WHERE ",
+    f"UPDATE {META} SET gateway_time = 'infinity', expiry = {-2**63} WHERE ",
     f"UPDATE {META} SET topic = '\\x03ff' WHERE ",
     f"UPDATE {BLOB} b SET originator_envelope = o.originator_envelope FROM {BLOB} o"
     " WHERE o.originator_sequence_id <> b.originator_sequence_id AND b.",
