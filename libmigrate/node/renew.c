@@ -213,8 +213,8 @@ int mig_node_renewed_since(struct mig_node *node, int64_t *ret_since_ns, struct 
     if (node->has_books)
         result = mig_pg_query(
             node->pg,
-            "WITH known AS (SELECT started_at, renewed_since_ns, least(as_of_ns,"
-            " (extract(epoch FROM started_at) * 1000000000)::bigint) AS read_ns"
+            "WITH known AS (SELECT started_at, renewed_since_ns, least((extract(epoch FROM"
+            " started_at) * 1000000000)::bigint, CASE WHEN NOT fresh THEN as_of_ns END) AS read_ns"
             " FROM xmtp_migrate.runs WHERE network = $1), last AS (SELECT * FROM known WHERE"
             " renewed_since_ns IS NOT NULL ORDER BY renewed_since_ns DESC LIMIT 1) SELECT least("
             "(SELECT renewed_since_ns FROM last), (SELECT min(read_ns) FROM known k WHERE"

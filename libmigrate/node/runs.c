@@ -198,14 +198,15 @@ static int insert_run(struct mig_node *node, const struct mig_run *run, struct m
                                   run->facts.originator,
                                   text,
                                   (const char *) pinned.data,
-                                  run->source};
+                                  run->source,
+                                  run->fresh ? "t" : "f"};
 
     if (result != MIG_OK)
         return result;
     return mig_pg_query(node->pg,
                         "INSERT INTO xmtp_migrate.runs (run, network, as_of_ns, profile,"
-                        " policy_digest, payer, originator, bounds, pinned, source)"
-                        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9::jsonb, $10)",
+                        " policy_digest, payer, originator, bounds, pinned, source, fresh)"
+                        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9::jsonb, $10, $11)",
                         params, mig_count_of(params), &answer, err);
 }
 

@@ -33,6 +33,7 @@ CREATE TABLE xmtp_migrate.runs (
     started_at timestamptz NOT NULL DEFAULT now(),       -- a clock may be set back
     finished_at timestamptz,
     told_at timestamptz,                -- its account went out to whoever asked for the run
+    fresh boolean NOT NULL DEFAULT false, -- read from V3 while it ran, not out of a bundle
     renewed_since_ns bigint             -- key packages that changed their standing before are told
 );
 
