@@ -40,6 +40,7 @@ struct follow {
     bool keeper_runs;
     struct mig_settling *settling;
     struct mig_settling_state state;
+    struct renew *renew;
     int64_t fronts[MIG_TABLE_COUNT]; /* where the nodes are that are farthest */
     struct group ahead, behind;
     int64_t moved_ns, tidy_ns, comeback_ns; /* when it moved last; when the others are due */
@@ -84,6 +85,7 @@ static void follow_release(struct follow *follow)
     if (follow->keeper_runs)
         pthread_join(follow->keeper, NULL);
     mig_settling_free(&follow->settling);
+    pipeline_renew_close(&follow->renew);
     growth_release(&follow->ahead.growth);
     growth_release(&follow->behind.growth);
     free(follow->ahead.members);
@@ -279,9 +281,12 @@ static void choose_members(struct follow *follow, struct leg *leg)
     }
 }
 
-static void note_lags(struct follow *follow, const struct growth_lags *lags)
+/* How old the rows were that have just reached the last node. */
+static void note_lags(struct follow *follow, enum mig_table table, const struct growth_lags *lags)
 {
+    const char *name = mig_table_info(table)->name;
     const int64_t now_ns = mig_time_now_ns();
+    int64_t oldest_ms = 0;
 
     for (size_t i = 0; i < lags->count; i++) {
         int64_t ms = (now_ns - lags->created_ns[i]) / 1000000;
@@ -289,9 +294,16 @@ static void note_lags(struct follow *follow, const struct growth_lags *lags)
         ms = ms < 0 ? 0 : ms;
         follow->lags[ms < LAG_MS ? ms : LAG_MS]++;
         follow->lag_count++;
-        if (ms > follow->summary.lag_max_ms)
-            follow->summary.lag_max_ms = ms;
+        if (ms > oldest_ms)
+            oldest_ms = ms;
     }
+    if (oldest_ms > follow->summary.lag_max_ms)
+        follow->summary.lag_max_ms = oldest_ms;
+    mig_report_measure(follow->job.hooks, MIG_MEASURE_LAG_SECONDS, name, NULL,
+                       (double) oldest_ms / 1000);
+    if (lags->count > 0)
+        mig_report_measure(follow->job.hooks, MIG_MEASURE_LATENCY_SECONDS, name, NULL,
+                           (double) oldest_ms / 1000);
 }
 
 /* Which writer holds others up, for whoever looks at progress. */
@@ -310,10 +322,28 @@ static void describe_wait(const struct follow *follow, char *text, size_t size)
     snprintf(text, size, "writers of %s: %s%s", mig_table_info(state->held_up)->name, writer, age);
 }
 
+static void measure(const struct follow *follow)
+{
+    const struct mig_settling_state *state = &follow->state;
+
+    for (int i = 0; i < MIG_TABLE_COUNT; i++) {
+        const char *table = mig_table_info((enum mig_table) i)->name;
+        const bool held_up = state->is_held_up && (int) state->held_up == i;
+
+        mig_report_measure(follow->job.hooks, MIG_MEASURE_SETTLED_BOUND, table, NULL,
+                           (double) state->bounds[i]);
+        mig_report_measure(follow->job.hooks, MIG_MEASURE_LAG_ROWS, table, NULL,
+                           (double) (state->bounds[i] - follow->fronts[i]));
+        mig_report_measure(follow->job.hooks, MIG_MEASURE_OLDEST_WRITER_SECONDS, table, NULL,
+                           held_up && state->writer_age_s > 0 ? (double) state->writer_age_s : 0);
+    }
+}
+
 static void tell(struct follow *follow)
 {
     char waiting[192];
 
+    measure(follow);
     describe_wait(follow, waiting, sizeof waiting);
     mig_report_progress(follow->job.hooks, &(struct mig_progress){.stage = "follow",
                                                                   .subject = "",
@@ -351,7 +381,8 @@ static int walk(struct leg *leg, struct mig_error *err)
     find_fronts(follow);
     if (leg->group == &follow->ahead) {
         follow->summary.rows += leg->group->growth.rows;
-        note_lags(follow, &leg->group->growth.lags);
+        for (int table = 0; table < MIG_TABLE_COUNT; table++)
+            note_lags(follow, (enum mig_table) table, &leg->group->growth.lags[table]);
     }
     return MIG_OK;
 }
@@ -449,6 +480,29 @@ static int tidy(struct follow *follow, struct mig_error *err)
     return result;
 }
 
+static int open_renew(struct follow *follow, struct mig_error *err)
+{
+    struct run_job *job = &follow->job;
+    const struct renew_options options = {.manifest = job->manifest,
+                                          .keys = &job->keys,
+                                          .source = job->sources.items[0],
+                                          .nodes = &job->nodes,
+                                          .run = &job->run,
+                                          .hooks = job->hooks,
+                                          .stop = job->stop};
+
+    pipeline_renew_close(&follow->renew);
+    return pipeline_renew_open(&options, &follow->renew, err);
+}
+
+/* Key packages that have another standing than when their rows came. */
+static int renew_packages(struct follow *follow, bool thorough, struct mig_error *err)
+{
+    size_t node;
+
+    return pipeline_renew_packages(follow->renew, thorough, &node, err);
+}
+
 /* A node away is tried now and then; the others don't wait for it. */
 static int look_for_nodes(struct follow *follow, struct mig_error *err)
 {
@@ -471,7 +525,8 @@ static int look_for_nodes(struct follow *follow, struct mig_error *err)
         return result;
     mig_retry_succeeded(&job->retry);
     follow->untidy = true;
-    return ask_positions(follow, err);
+    result = ask_positions(follow, err);
+    return result == MIG_OK ? open_renew(follow, err) : result;
 }
 
 /* ---- the loop ---------------------------------------------------------------------------------
@@ -527,6 +582,8 @@ static int step(struct follow *follow, bool *ret_moved, struct mig_error *err)
     *ret_moved = led || caught_up;
     if (mig_time_monotonic_ns() >= follow->tidy_ns || (follow->untidy && !caught_up))
         result = tidy(follow, err);
+    if (result == MIG_OK && mig_time_monotonic_ns() >= pipeline_renew_due_ns(follow->renew))
+        result = renew_packages(follow, false, err);
     return result;
 }
 
@@ -543,6 +600,8 @@ static int go_on(struct follow *follow, struct mig_error *err)
             result = survive(follow, result, &failure, err);
         if (moved)
             follow->moved_ns = mig_time_monotonic_ns();
+        else if (result == MIG_OK)
+            mig_report_measure(follow->job.hooks, MIG_MEASURE_IDLE, NULL, NULL, 1);
         for (int64_t left = moved ? 0 : pause_ms(follow);
              left > 0 && result == MIG_OK && !asked_to_end(follow); left -= STEP_MS)
             wait_ms(left < STEP_MS ? left : STEP_MS);
@@ -621,6 +680,8 @@ static int begin(struct follow *follow, struct mig_error *err)
     follow->tidy_ns = mig_time_monotonic_ns() + TIDY_NS;
     if ((result = ask_positions(follow, err)) != MIG_OK)
         return result;
+    if ((result = open_renew(follow, err)) != MIG_OK)
+        return result;
     mig_log(job->hooks, MIG_LOG_INFO, "following run %s", job->run.facts.run);
     return mig_settling_open(job->sources.items[0], follow->fronts, &follow->settling, err);
 }
@@ -641,10 +702,13 @@ static int64_t lag_of(const struct follow *follow, uint64_t share, uint64_t of)
 static int end(struct follow *follow, struct mig_follow_summary *ret_summary,
                struct mig_account **ret_account, struct mig_error *err)
 {
+    const bool costly = pipeline_renew_due_ns(follow->renew) - mig_time_monotonic_ns() > TIDY_NS;
     int result;
 
     follow->job.ease = NULL;
-    if ((result = ask_positions(follow, err)) != MIG_OK || (result = tidy(follow, err)) != MIG_OK ||
+    if ((result = ask_positions(follow, err)) != MIG_OK ||
+        (!costly && (result = renew_packages(follow, true, err)) != MIG_OK) ||
+        (result = tidy(follow, err)) != MIG_OK ||
         (result = mig_account_read(&follow->job.nodes, follow->job.run.facts.run, ret_account,
                                    err)) != MIG_OK)
         return result;

@@ -40,8 +40,9 @@ void growth_begin_pass(struct growth *growth)
 {
     for (int table = 0; table < MIG_TABLE_COUNT; table++)
         growth->parts[table].start_count = 0;
+    for (int table = 0; table < MIG_TABLE_COUNT; table++)
+        growth->lags[table].count = growth->lags[table].seen = 0;
     growth->rows = 0;
-    growth->lags.count = growth->lags.seen = 0;
 }
 
 int growth_add_start(struct growth *growth, enum mig_table table, int64_t id, struct mig_error *err)
@@ -93,7 +94,7 @@ static void note_rows(struct growth *growth, const struct mig_part *part)
             continue;
         growth->rows++;
         if (mig_row_created_ns(&part->rows[i], &created_ns))
-            note_lag(&growth->lags, created_ns);
+            note_lag(&growth->lags[part->table], created_ns);
     }
 }
 

@@ -33,9 +33,9 @@ struct growth_lags {
 struct growth {
     struct growth_part parts[MIG_TABLE_COUNT];
     const struct mig_bundle_facts *facts;
-    int64_t fresh_from[MIG_TABLE_COUNT]; /* rows below were there before this pass */
-    uint64_t rows;                       /* that are fresh, of this pass */
-    struct growth_lags lags;             /* of this pass */
+    int64_t fresh_from[MIG_TABLE_COUNT];      /* rows below were there before this pass */
+    uint64_t rows;                            /* that are fresh, of this pass */
+    struct growth_lags lags[MIG_TABLE_COUNT]; /* of this pass */
 };
 void growth_release(struct growth *growth);
 /* Before a pass: no starts, no rows. */

@@ -7,6 +7,7 @@
 int cmd_follow(struct tool *tool, int argc, char **argv, struct mig_error *err)
 {
     mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
+    mig_cleanup(mig_watch_close) struct mig_watch *watch = NULL;
     mig_cleanup(mig_account_free) struct mig_account *account = NULL;
     const struct mig_run_options options = run_options_of(tool);
     struct mig_follow_summary summary;
@@ -15,8 +16,9 @@ int cmd_follow(struct tool *tool, int argc, char **argv, struct mig_error *err)
     if (argc > 0)
         return mig_fail(err, MIG_E_USAGE, "follow takes no argument: '%s'", argv[0]);
     if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
-        (result = mig_pipeline_follow(manifest, &options, &tool->hooks, tool->stop, &summary,
-                                      &account, err)) != MIG_OK)
+        (result = tool_watch_open(tool, manifest, &watch, err)) != MIG_OK ||
+        (result = mig_pipeline_follow(manifest, &options, tool_watch_hooks(tool, watch), tool->stop,
+                                      &summary, &account, err)) != MIG_OK)
         return result;
     mig_log(&tool->hooks, MIG_LOG_INFO,
             "followed %" PRIu64 " rows, which took from being made to being there: p50 %" PRId64

@@ -29,7 +29,7 @@ static const struct tool_option run_options[] = {
     {.name = NULL},
 };
 
-static const struct tool_option follow_options[] = {HOW_TO_RUN, {.name = NULL}};
+static const struct tool_option follow_options[] = {HOW_TO_RUN, TOOL_WATCH_OPTIONS, {.name = NULL}};
 
 static const struct tool_option plan_options[] = {
     HOW_TO_RUN,
