@@ -2,6 +2,7 @@
  * output. The same bundle gives the same bytes: no clock, no owner, no mode of the day. */
 #include "libmigrate/bundle/bundle_private.h"
 
+#include "libmigrate/base/fault.h"
 #include "libmigrate/io/io.h"
 
 #include <archive.h>
@@ -37,7 +38,7 @@ static la_ssize_t write_bytes(struct archive *archive, void *state, const void *
 
     (void) archive;
     for (size_t left = size; left > 0 && tar->failure == 0;) {
-        const ssize_t written = write(tar->fd, next, left);
+        const ssize_t written = MIG_WRITE(tar->fd, next, left);
 
         if (written < 0 && errno != EINTR)
             tar->failure = errno;
@@ -251,7 +252,8 @@ static int commit_file(void *state, struct mig_error *err)
     result = refuse_existing(tar, err);
     if (result != MIG_OK)
         return result;
-    if (fsync(tar->fd) != 0 || rename(tar->unfinished, tar->path) != 0)
+    if (MIG_FAULT(FSYNC) || fsync(tar->fd) != 0 || MIG_FAULT(RENAME) ||
+        rename(tar->unfinished, tar->path) != 0)
         return mig_fail(err, MIG_E_IO, "cannot write bundle '%s': %s", tar->path, strerror(errno));
     tar->complete = true;
     return mig_folder_sync(tar->path, err);

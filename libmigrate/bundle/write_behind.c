@@ -1,6 +1,7 @@
 /* The second half of writing a part, on a thread of its own: its records are compressed, hashed and
  * written while the caller encodes the next one's. Two buffers of records go to and fro, so that
  * never more than one part waits. */
+#include "libmigrate/base/fault.h"
 #include "libmigrate/bundle/bundle_private.h"
 
 #include <pthread.h>
@@ -98,6 +99,7 @@ int bundle_behind_put(struct bundle_behind *behind, const struct mig_bundle_entr
     pthread_mutex_lock(&behind->lock);
     result = wait_idle(behind, err);
     if (result == MIG_OK) {
+        (void) MIG_FAULT(HANDOVER);
         *records = behind->codec.records;
         behind->codec.records = filled;
         behind->entry = *entry;

@@ -1,4 +1,5 @@
 /* Files that are whole or absent: reading with a bound, and the write that a crash can't halve. */
+#include "libmigrate/base/fault.h"
 #include "libmigrate/io/io.h"
 
 #include <errno.h>
@@ -113,7 +114,7 @@ int mig_file_read(const char *path, size_t limit, uint8_t **ret_data, size_t *re
 int mig_fd_write(int fd, const char *name, struct mig_bytes bytes, struct mig_error *err)
 {
     while (bytes.size > 0) {
-        const ssize_t written = write(fd, bytes.data, bytes.size);
+        const ssize_t written = MIG_WRITE(fd, bytes.data, bytes.size);
 
         if (written < 0 && errno == EINTR)
             continue;
@@ -186,7 +187,8 @@ int mig_file_write(const char *path, struct mig_bytes bytes, struct mig_error *e
         result = mig_fd_write(temporary.fd, path, bytes, err);
     if (result != MIG_OK)
         return result;
-    if (fsync(temporary.fd) != 0 || rename(temporary.path, path) != 0)
+    if (MIG_FAULT(FSYNC) || fsync(temporary.fd) != 0 || MIG_FAULT(RENAME) ||
+        rename(temporary.path, path) != 0)
         return mig_fail(err, MIG_E_IO, "cannot write '%s': %s", path, strerror(errno));
     mig_free_text(&temporary.path);
     return mig_folder_sync(path, err);

@@ -1,4 +1,5 @@
 /* Folders: made with their parents, and made durable. */
+#include "libmigrate/base/fault.h"
 #include "libmigrate/io/io.h"
 
 #include <errno.h>
@@ -61,7 +62,7 @@ int mig_folder_sync(const char *path, struct mig_error *err)
         return mig_fail(err, MIG_E_NOMEM, "cannot write '%s': out of memory", path);
     fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     /* Some file systems can't sync a folder and say EINVAL; there is nothing more to do on them. */
-    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL))
+    if (fd < 0 || MIG_FAULT(FSYNC) || (fsync(fd) != 0 && errno != EINVAL))
         return mig_fail(err, MIG_E_IO, "cannot make '%s' durable: folder '%s': %s", path, folder,
                         strerror(errno));
     return MIG_OK;

@@ -2,6 +2,7 @@
  * One connection: waiting, statements, transactions. libpq is used without blocking, so that a wish
  * to stop is heard while a server thinks.
  */
+#include "libmigrate/base/fault.h"
 #include "libmigrate/pg/pg_private.h"
 
 #include <errno.h>
@@ -37,6 +38,11 @@ int pg_wait(struct mig_pg *pg, bool for_write, struct mig_error *err)
     }
 }
 
+bool pg_take_in(struct mig_pg *pg)
+{
+    return !MIG_FAULT_CUT(RECEIVED, PQsocket(pg->connection)) && PQconsumeInput(pg->connection);
+}
+
 int pg_flush(struct mig_pg *pg, struct mig_error *err)
 {
     int left, result;
@@ -44,7 +50,7 @@ int pg_flush(struct mig_pg *pg, struct mig_error *err)
     while ((left = PQflush(pg->connection)) > 0) {
         if ((result = pg_wait(pg, true, err)) != MIG_OK)
             return result;
-        if (!PQconsumeInput(pg->connection))
+        if (!pg_take_in(pg))
             return pg_fail(pg, NULL, err);
     }
     return left == 0 ? MIG_OK : pg_fail(pg, NULL, err);
@@ -63,7 +69,7 @@ int pg_next_result(struct mig_pg *pg, PGresult **ret_result, struct mig_error *e
     while (result == MIG_OK && PQisBusy(pg->connection)) {
         if ((result = pg_wait(pg, false, err)) != MIG_OK)
             break;
-        if (!PQconsumeInput(pg->connection))
+        if (!pg_take_in(pg))
             return pg_fail(pg, NULL, err);
     }
     if (result != MIG_OK)
@@ -110,12 +116,27 @@ const char *mig_pg_place(const struct mig_pg *pg)
 
 /* ---- statements --------------------------------------------------------------------------- */
 
+/* Commits come alone or as the last of several commands. */
+static bool ends_in_commit(const char *sql)
+{
+    const char *last = strrchr(sql, 'C');
+
+    return last && strcmp(last, "COMMIT") == 0;
+}
+
 int mig_pg_exec(struct mig_pg *pg, const char *sql, struct mig_error *err)
 {
+    int result;
+
     pg_ask(pg);
-    if (!PQsendQuery(pg->connection, sql))
+    if (MIG_FAULT_CUT(QUERY, PQsocket(pg->connection)) || !PQsendQuery(pg->connection, sql))
         return pg_fail(pg, NULL, err);
-    return pg_drain(pg, err);
+    if (ends_in_commit(sql) && MIG_FAULT_CUT(COMMIT_SENT, PQsocket(pg->connection)))
+        return pg_fail(pg, NULL, err);
+    result = pg_drain(pg, err);
+    if (result == MIG_OK && ends_in_commit(sql))
+        (void) MIG_FAULT_CUT(COMMIT_ANSWERED, PQsocket(pg->connection));
+    return result;
 }
 
 /* What may be sent in one statement: V3 has no use for more. */
@@ -134,7 +155,8 @@ static int run_query(struct mig_pg *pg, const char *sql, const struct parameters
     int result;
 
     pg_ask(pg);
-    if (!PQsendQueryParams(pg->connection, sql, parameters->count, NULL, parameters->values,
+    if (MIG_FAULT_CUT(QUERY, PQsocket(pg->connection)) ||
+        !PQsendQueryParams(pg->connection, sql, parameters->count, NULL, parameters->values,
                            parameters->lengths, parameters->formats, 0))
         return pg_fail(pg, NULL, err);
     result = pg_next_result(pg, &answer, err);

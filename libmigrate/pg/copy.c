@@ -1,4 +1,5 @@
 /* Binary COPY: rows out of a server field by field, and into one. */
+#include "libmigrate/base/fault.h"
 #include "libmigrate/pg/pg_private.h"
 
 #include <endian.h>
@@ -16,7 +17,7 @@ static int start(struct mig_pg *pg, const char *sql, ExecStatusType expected, en
     int result;
 
     pg_ask(pg);
-    if (!PQsendQuery(pg->connection, sql))
+    if (MIG_FAULT_CUT(QUERY, PQsocket(pg->connection)) || !PQsendQuery(pg->connection, sql))
         return pg_fail(pg, NULL, err);
     result = pg_next_result(pg, &answer, err);
     if (result != MIG_OK) {
@@ -56,6 +57,8 @@ static int next_message(struct mig_pg *pg, size_t *ret_size, struct mig_error *e
         const int size = PQgetCopyData(pg->connection, &pg->copy_row, 1);
 
         if (size > 0) {
+            if (MIG_FAULT_CUT(COPY_RECEIVED, PQsocket(pg->connection)))
+                return pg_fail(pg, NULL, err);
             *ret_size = (size_t) size;
             return MIG_OK;
         }
@@ -67,7 +70,7 @@ static int next_message(struct mig_pg *pg, size_t *ret_size, struct mig_error *e
             return pg_fail(pg, NULL, err);
         if ((result = pg_wait(pg, false, err)) != MIG_OK)
             return result;
-        if (!PQconsumeInput(pg->connection))
+        if (!pg_take_in(pg))
             return pg_fail(pg, NULL, err);
     }
 }
@@ -233,9 +236,10 @@ static int send_bytes(struct mig_pg *pg, const char *bytes, size_t size, struct 
 
     while (size > 0 && result == MIG_OK) {
         const int piece = size > SEND_SIZE ? (int) SEND_SIZE : (int) size;
-        const int sent = PQputCopyData(pg->connection, bytes, piece);
+        int sent;
 
-        if (sent < 0)
+        if (MIG_FAULT_CUT(COPY_SENT, PQsocket(pg->connection)) ||
+            (sent = PQputCopyData(pg->connection, bytes, piece)) < 0)
             return pg_fail(pg, NULL, err);
         if (sent > 0) {
             bytes += piece;
@@ -335,6 +339,8 @@ int mig_pg_copy_in_end(struct mig_pg *pg, uint64_t *ret_rows, struct mig_error *
         result = put_number(pg, UINT16_MAX, 2, err);
     if (result == MIG_OK)
         result = send_pending(pg, err);
+    if (result == MIG_OK && MIG_FAULT_CUT(COPY_SENT, PQsocket(pg->connection)))
+        return pg_fail(pg, NULL, err);
     while (result == MIG_OK && (ended = PQputCopyEnd(pg->connection, NULL)) != 1) {
         if (ended < 0)
             return pg_fail(pg, NULL, err);

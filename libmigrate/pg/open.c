@@ -1,4 +1,5 @@
 /* Opening a connection: what a DSN may not be, connecting with a limit, the session's settings. */
+#include "libmigrate/base/fault.h"
 #include "libmigrate/pg/pg_private.h"
 
 #include <inttypes.h>
@@ -125,8 +126,10 @@ static int try_hosts(struct mig_pg *pg, const char *dsn, const struct pg_hosts *
     pg->connection = PQconnectStartParams(keywords, values, 1);
     if (!pg->connection)
         return mig_fail(err, MIG_E_NOMEM, "%s: out of memory", pg->subject);
-    return PQstatus(pg->connection) == CONNECTION_BAD ? connect_failure(pg, err)
-                                                      : finish_connecting(pg, ret_silent, err);
+    return MIG_FAULT_CUT(CONNECT, PQsocket(pg->connection)) ||
+                   PQstatus(pg->connection) == CONNECTION_BAD
+               ? connect_failure(pg, err)
+               : finish_connecting(pg, ret_silent, err);
 }
 
 static int connect_somewhere(struct mig_pg *pg, const char *dsn, struct mig_error *err)

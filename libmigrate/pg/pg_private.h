@@ -45,6 +45,9 @@ int pg_wait(struct mig_pg *pg, bool for_write, struct mig_error *err);
  * time would grow with the table. The server may be talking meanwhile (an error, most likely). */
 int pg_flush(struct mig_pg *pg, struct mig_error *err);
 
+/* Takes in what has come from the server. False: the connection is lost. */
+bool pg_take_in(struct mig_pg *pg);
+
 /* The server is about to be asked something. */
 void pg_ask(struct mig_pg *pg);
 

@@ -175,7 +175,10 @@ int mig_source_examine(struct mig_source *source, struct mig_errors *refusals,
 struct mig_part_limits {
     size_t rows, bytes;
 };
-#define MIG_PART_LIMITS ((struct mig_part_limits){4096, (size_t) 4 << 20})
+#ifndef MIG_PART_ROWS
+#define MIG_PART_ROWS 4096
+#endif
+#define MIG_PART_LIMITS ((struct mig_part_limits){MIG_PART_ROWS, (size_t) 4 << 20})
 
 /* Starts reading the rows of [first_id, last_id] in the order of their ids, as parts that leave no
  * gap. One reader at a time; a reader left in the middle is given up by the next open. */

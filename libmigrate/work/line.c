@@ -2,6 +2,7 @@
  * The line: every thread takes an item, works on it alone and goes on with the next. What is done
  * out of turn waits in a ring; the thread that finds the next in turn there gives it on.
  */
+#include "libmigrate/base/fault.h"
 #include "libmigrate/work/work.h"
 
 #include <pthread.h>
@@ -99,6 +100,7 @@ static void give_what_is_ready(struct hall *hall)
         int result;
 
         pthread_mutex_unlock(&hall->lock);
+        (void) MIG_FAULT(HANDOVER);
         result = hall->line->give(hall->context, &slot->item, &err);
         pthread_mutex_lock(&hall->lock);
         if (result != MIG_OK) {
