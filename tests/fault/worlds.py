@@ -1,0 +1,202 @@
+"""Worlds for faults: V3 databases, node databases and bundles made once, and fresh copies of them."""
+
+import itertools
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+
+from support.servers import Server, psql
+
+UNTIL = "2026-01-01T00:00:00Z"
+ROWS = 1200
+NODES = ("alpha", "beta")
+SECONDS = 120
+GROUP = "a0" * 16
+KEYS = {"payer": "11" * 32, "originator": "22" * 32}
+MANIFEST = {
+    "schema": "xmtp-migrate/manifest/1",
+    "network": "local",
+    "keys": {name: f"file:{name}.key" for name in KEYS},
+    "rates": [{"start": "2025-01-01T00:00:00Z", "message_fee": 100, "storage_fee": 200}],
+}
+
+# Two bands of messages, and rows of every kind that a node or the chain gets, or nobody.
+SPREAD = """
+    UPDATE group_messages SET id = id + 2000000 WHERE id BETWEEN 300 AND 1000000;
+    SELECT setval('group_messages_id_seq', (SELECT max(id) FROM group_messages WHERE id < 1e9))"""
+# Rows that no run brings, in each band: a band that has rows is staged.
+IN_THE_WAY = "".join(f"""
+    SELECT ensure_gateway_parts_v3({originator}, {start});
+    INSERT INTO gateway_envelopes_meta (originator_node_id, originator_sequence_id, topic, expiry)
+    VALUES ({originator}, {start + 999999}, '\\x00ff', 42);
+    """ for originator in (10, 11, 13) for start in (0, 2000000))
+MENDED = f"UPDATE group_messages SET group_id = '\\x{GROUP}' WHERE octet_length(group_id) <> 16"
+
+
+class ToolError(Exception):
+    pass
+
+
+class Worlds:
+    """Makes what copies are taken of when it is first asked for."""
+
+    def __init__(self, build):
+        self.build = pathlib.Path(build).resolve()
+        self.server = Server()
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="fault"))
+        self._made, self._numbers = {}, itertools.count(1)
+
+    def close(self):
+        self.server.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    # ---- tools -------------------------------------------------------------------------------
+
+    def environment(self, changes=None):
+        """Of a tool: ours without what would change its behaviour; a sanitizer's word is final."""
+        kept = {name: value for name, value in os.environ.items()
+                if not name.startswith(("XMTP_", "PG", "MIG_FAULT"))}
+        return {**kept, "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1",
+                "UBSAN_OPTIONS": "print_stacktrace=1", **(changes or {})}
+
+    def start(self, words, env=None):
+        return subprocess.Popen([str(self.build / "bin" / words[0]), *map(str, words[1:])],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, env=self.environment(env))
+
+    def tool(self, *words, statuses=(0,)):
+        """Runs a tool that must end well; gives what it printed."""
+        process = self.start(words)
+        out, err = process.communicate(timeout=SECONDS)
+        if process.returncode not in statuses:
+            raise ToolError(f"{words[0]} ended with {process.returncode}: {err}")
+        return out
+
+    # ---- made once ---------------------------------------------------------------------------
+
+    def _once(self, name, make):
+        if name not in self._made:
+            self._made[name] = make(name)
+        return self._made[name]
+
+    def v3(self, mended=False):
+        """With all that can be amiss in rows; mended is the same with some of it put right."""
+        def make(name):
+            dsn = self.server.create_database(name)
+            self.tool("xmtp-seed", "schema", "v3", "--dsn", dsn)
+            self.tool("xmtp-seed", "rows", "--dsn", dsn, "--rows", ROWS, "--shape", "hostile",
+                      "--seed", 7, "--until", UNTIL)
+            psql(dsn, SPREAD)
+            psql(self.server.dsn(), f"CREATE DATABASE {name}_mended TEMPLATE {name}")
+            psql(self.server.dsn(f"{name}_mended"), MENDED)
+            return name
+        return self.server.dsn(self._once("v3", make) + ("_mended" if mended else ""))
+
+    def _node(self, place, state):
+        """The name of a template: state is empty, rows (in the way) or run (a run is done)."""
+        def make(name):
+            dsn = self.server.create_database(name)
+            self.tool("xmtp-seed", "schema", "node", "--dsn", dsn, "--node-id", 100 * (place + 1))
+            if state == "rows":
+                psql(dsn, IN_THE_WAY)
+            return name
+
+        def make_run(name):
+            with Place(self, nodes=2) as place_of_run:
+                place_of_run.tool("xmtp-migrate", "run", "--as-of", UNTIL, statuses=(0, 4))
+                for node, copy in zip(NODES, place_of_run.databases):
+                    psql(self.server.dsn(), f"CREATE DATABASE {node}_run TEMPLATE {copy}")
+            return name
+        if state != "run":
+            return self._once(f"{NODES[place]}_{state}", make)
+        self._once("run", make_run)
+        return f"{NODES[place]}_run"
+
+    def bundle(self, stage, suffix):
+        """A bundle of rows or envelopes, in a folder (suffix "") or a tar (".tar")."""
+        def make(name):
+            out = self.folder / name
+            with Place(self, nodes=1) as place:
+                if stage == "rows":
+                    place.tool("xmtp-export", "--as-of", UNTIL, "--out", out)
+                else:
+                    place.tool("xmtp-transform", "--in", self.bundle("rows", suffix), "--out", out,
+                               statuses=(0, 4))
+            return out
+        return self._once(stage + suffix, make)
+
+    def number(self):
+        return next(self._numbers)
+
+
+class Place:
+    """Nodes, a folder and a manifest of their own; gone when left."""
+
+    def __init__(self, worlds, nodes, state="empty", mended=False, policy=None, source=None):
+        self.worlds = worlds
+        self.number = worlds.number()
+        self.folder = worlds.folder / f"place{self.number}"
+        self.folder.mkdir()
+        self.databases = []
+        for place in range(nodes):
+            template = worlds._node(place, state)
+            self.databases.append(f"{NODES[place]}_{self.number}")
+            psql(worlds.server.dsn(), f"CREATE DATABASE {self.databases[-1]} TEMPLATE {template}")
+        self.nodes = [worlds.server.dsn(name) for name in self.databases]
+        self.manifest = self.folder / "manifest.json"
+        self._source = source or worlds.v3(mended)
+        self._policy = policy
+        self.write()
+
+    def write(self, source=None, nodes=None):
+        """Writes the manifest: with other ways to the same databases, if given."""
+        for name, key in KEYS.items():
+            with open(self.folder / f"{name}.key", "w", encoding="utf-8",
+                      opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                file.write(key + "\n")
+        self.manifest.write_text(json.dumps({
+            **MANIFEST, "source": {"dsn": source or self._source, "settle": "writers"},
+            "nodes": [{"name": name, "node_id": 100 * place, "dsn": dsn} for place, (name, dsn)
+                      in enumerate(zip(NODES, nodes or self.nodes or ["dbname=nobody"]), start=1)],
+            **({"policy": self._policy} if self._policy else {})}))
+
+    def tool(self, name, *words, statuses=(0,)):
+        return self.worlds.tool(name, *words, "--manifest", self.manifest, statuses=statuses)
+
+    def await_servers(self):
+        """A process that ended without a word keeps its locks until its servers have noticed."""
+        names = ", ".join(f"'{name}'" for name in ["", *self.databases])
+        for _ in range(1200):
+            if psql(self.worlds.server.dsn(), f"""SELECT count(*) FROM pg_stat_activity
+                    WHERE datname IN ({names}) AND application_name ~ '^xmtp'""") == "0":
+                return
+            time.sleep(0.02)
+        raise ToolError("a session of a process that is gone stays")
+
+    def close(self):
+        for name in self.databases:
+            psql(self.worlds.server.dsn(), f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def said_last(err):
+    """The last lines of what a tool said, without its progress."""
+    lines = [line for line in err.split("\n") if re.search(r"\S", line)]
+    return " / ".join(lines[-2:])
