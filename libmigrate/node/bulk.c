@@ -158,7 +158,12 @@ int mig_node_flush(struct mig_node *node, struct mig_error *err)
         result = start_finishing(&node->bulks[table], err);
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++)
         result = join_finishing(&node->bulks[table], err);
-    return result;
+    if (result != MIG_OK || !node->left_band)
+        return result;
+    node->left_band = false;
+    result = node_bulk_clean(node, err);
+    /* Whoever holds them now, the next run finds them again. */
+    return result == MIG_E_TEMPORARY && mig_pg_alive(node->pg) ? MIG_OK : result;
 }
 
 static void ask_to_stop(struct node_bulk *bulk)
@@ -396,6 +401,7 @@ static int open_band(struct mig_node *node, const struct node_load_job *job, int
                 " takes the slower way: %s",
                 node->entry->name, node_originator_of(job->part), start,
                 err ? err->message : "no locks in time");
+        node->left_band = true;
     }
     bulks->has_slow = true;
     bulks->slow_start = start;

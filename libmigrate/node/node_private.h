@@ -68,6 +68,7 @@ struct mig_node {
     struct mig_pg *pg;
     bool locked;                       /* holds the lock against a second run */
     bool has_books;                    /* our schema is there */
+    bool left_band;                    /* a band was given up: its tables may be there still */
     bool staged;                       /* the session has its staging tables */
     bool keeps_payer;                  /* payer_id is committed */
     const struct mig_run *run;         /* under way, while its rows are stored */

@@ -228,14 +228,18 @@ static void await_room(struct lane *lane, size_t bytes)
     }
 }
 
-/* A lane that fails meanwhile is none of the giver's failures. */
-static void give_to_lane(struct lane *lane, struct parcel *parcel)
+/* A lane that fails meanwhile is none of the giver's failures; memory that is out is. */
+static int give_to_lane(struct lane *lane, struct parcel *parcel, struct mig_error *err)
 {
     void *item = parcel_share(parcel);
+    int result = MIG_E_CANCELLED;
 
     await_room(lane, parcel->charged);
-    if (!lane->open || mig_queue_push(lane->queue, &item, parcel->charged, NULL) != MIG_OK)
+    if (lane->open)
+        result = mig_queue_push(lane->queue, &item, parcel->charged, err);
+    if (result != MIG_OK)
         parcel_discard(item);
+    return result == MIG_E_CANCELLED ? MIG_OK : result;
 }
 
 static int give(void *context, void **item, struct mig_error *err)
@@ -247,8 +251,8 @@ static int give(void *context, void **item, struct mig_error *err)
     if (result != MIG_OK)
         return result;
     for (size_t i = 0; i < flow->lane_count; i++)
-        if (flow->lanes[i].open)
-            give_to_lane(&flow->lanes[i], parcel);
+        if (flow->lanes[i].open && (result = give_to_lane(&flow->lanes[i], parcel, err)) != MIG_OK)
+            return result;
     if (count_open(flow) > 0)
         return MIG_OK;
     pthread_mutex_lock(&flow->lock);
