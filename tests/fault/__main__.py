@@ -9,6 +9,7 @@ from . import points, series
 from .cases import CASES
 from .worlds import Worlds
 
+EACH = {"kill": 8, "fail": 4, "cut": 8}
 WHATS = (points.SAME, points.COMPLETE, points.CARRIED, points.NOT_MET, points.WRONG)
 
 
@@ -29,7 +30,9 @@ def print_table(outcomes):
 def main():
     parser = argparse.ArgumentParser(prog="ci/fault", description="faults at every point")
     parser.add_argument("--build", required=True, help="a build with fault points")
-    parser.add_argument("--each", type=int, default=10, help="points of a command's event, at most")
+    parser.add_argument("--each", type=int, help="points of a command's event, at most")
+    parser.add_argument("--series", choices=list(series.SERIES), action="append",
+                        help="kill, fail (a call) or cut (a connection); default: all")
     parser.add_argument("--only", default="", help="cases whose name begins with this")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     args = parser.parse_args()
@@ -37,7 +40,9 @@ def main():
     with Worlds(args.build) as worlds:
         for case in CASES:
             if case.name.startswith(args.only):
-                jobs = series.kills(worlds, case, series.spread(args.each))
+                jobs = [job for name in args.series or series.SERIES
+                        for job in series.SERIES[name](
+                            worlds, case, series.spread(args.each or EACH[name]))]
                 outcomes += series.work(jobs, args.jobs)
                 print(f"{case.name}: {len(jobs)} points", file=sys.stderr)
     print_table(outcomes)

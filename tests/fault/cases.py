@@ -17,6 +17,7 @@ class Case:
     command: str
     path: str  # bulk, staging, or the carrier of a bundle
     nodes: int = 1
+    servers = ("source", "nodes")  # which it talks to
 
     @property
     def name(self):
@@ -91,12 +92,16 @@ class Bundle(Case):
 class Export(Bundle):
     """By one connection: of two, now one is the faster and now the other, and parts come in turn."""
 
+    servers = ("source",)
+
     def words(self, place):
         return ("xmtp-export", "--manifest", place.manifest, "--as-of", UNTIL, "--out",
                 self.out(place))
 
 
 class Transform(Bundle):
+    servers = ()
+
     def words(self, place):
         rows = place.worlds.bundle("rows", self.out(place).suffix)
         return ("xmtp-transform", "--manifest", place.manifest, "--in", rows, "--out",
@@ -105,6 +110,8 @@ class Transform(Bundle):
 
 class Load(Case):
     """On the staging path it counts usage as well, which keeps it from the other one."""
+
+    servers = ("nodes",)
 
     def place(self, worlds, **options):
         policy = {"usage": "count"} if self.path == "staging" else None

@@ -7,12 +7,19 @@ import signal
 import subprocess
 
 from support import state
+from support.proxy import Proxy
 
 from .worlds import SECONDS, said_last
 
 SANITIZER = re.compile(r"(ERROR: \w+Sanitizer|runtime error:).*")
-# Exit statuses: 0 and 4 are an end; these are failures that are told.
-FAILED, TEMPORARY = 1, 5
+FAILED, TEMPORARY = 1, 5  # exit statuses
+LOST = ({TEMPORARY}, r"source|node")
+BROKEN = ({FAILED}, r"Input/output error|No space left on device")
+# How a command may end that could not go on, and what it must then say.
+TOLD = {"connect": LOST, "query": LOST, "received": LOST, "copy_sent": LOST, "copy_received": LOST,
+        "commit_sent": LOST, "commit_answered": LOST, "cut": LOST,
+        "write": BROKEN, "fsync": BROKEN, "rename": BROKEN,
+        "handover": ({FAILED}, r"out of memory"), "alloc": ({FAILED}, r"out of memory")}
 
 
 @dataclasses.dataclass
@@ -39,7 +46,7 @@ class Outcome:
 
 
 SAME = "same"  # killed or failed, run again, and all is as it would have been
-COMPLETE = "complete"  # killed when everything was done
+COMPLETE = "complete"  # killed or failed when everything was done
 NOT_MET = "not met"  # it ended as usual before the event came
 CARRIED = "carried"  # the fault was met, and it ended as usual all the same
 WRONG = "WRONG"
@@ -63,16 +70,20 @@ def run(place, words, env=None):
     return Ended(process.returncode, out, err)
 
 
+def counts_of(place):
+    """{event: how often it came} of a process that ended by itself."""
+    counts = place.folder / "counts"
+    lines = counts.read_text().splitlines() if counts.exists() else []
+    return {name: int(count) for name, count in map(str.split, lines)}
+
+
 def usual(worlds, case):
     """Runs it undisturbed, and counts its events."""
     with case.place(worlds) as place:
-        counts = place.folder / "counts"
-        ended = run(place, case.words(place), {"MIG_FAULT_COUNTS": str(counts)})
+        ended = run(place, case.words(place), {"MIG_FAULT_COUNTS": str(place.folder / "counts")})
         if ended.status not in (0, 4):
             raise Wrong(f"{case.name} ended with {ended.status}: {ended.err}")
-        return Usual(ended.status, case.state(place, ended.out),
-                     {name: int(count) for name, count in
-                      (line.split() for line in counts.read_text().splitlines())})
+        return Usual(ended.status, case.state(place, ended.out), counts_of(place))
 
 
 def expect_same(expected, found, when):
@@ -102,24 +113,97 @@ def again_when_done(case, place, expected):
     expect_same({name: expected.state[name] for name in public}, public, "run once more")
 
 
+def go_on(case, place, expected):
+    """Runs it again; gives the outcome."""
+    place.await_servers()
+    if case.is_done(place):
+        again_when_done(case, place, expected)
+        return COMPLETE
+    again(case, place, expected)
+    return SAME
+
+
+def guarded(case, fault, judge):
+    """The outcome of judge(); whatever goes wrong, the other points are worth their try."""
+    try:
+        return Outcome(case, fault, judge())
+    except Exception as wrong:
+        return Outcome(case, fault, WRONG, f"{type(wrong).__name__}: {wrong}")
+
+
 def kill(worlds, case, event, number, expected, parity=False):
     """SIGKILL at the point; gives the outcome."""
     fault = f"{event}:{number}:kill"
-    try:
+
+    def judge():
         with case.place(worlds) as place:
             ended = run(place, case.words(place), {"MIG_FAULT": fault})
-            place.await_servers()
-            if ended.status != -signal.SIGKILL:
-                if ended.status != expected.status:
-                    raise Wrong(f"it ended with {ended.status}: {said_last(ended.err)}")
-                expect_same(expected.state, case.state(place, ended.out), "not met")
-                return Outcome(case, fault, NOT_MET)
-            if case.is_done(place):
-                again_when_done(case, place, expected)
-                return Outcome(case, fault, COMPLETE)
-            again(case, place, expected)
-            if parity:
-                place.tool("xmtp-parity", "check", statuses=(0, 4))
-            return Outcome(case, fault, SAME)
-    except Exception as wrong:  # whatever it is, the other points are worth their try
-        return Outcome(case, fault, WRONG, f"{type(wrong).__name__}: {wrong}")
+            if ended.status == -signal.SIGKILL:
+                what = go_on(case, place, expected)
+                if parity:
+                    place.tool("xmtp-parity", "check", statuses=(0, 4))
+                return what
+            if ended.status != expected.status:
+                raise Wrong(f"it ended with {ended.status}: {said_last(ended.err)}")
+            expect_same(expected.state, case.state(place, ended.out), "not met")
+            return NOT_MET
+    return guarded(case, fault, judge)
+
+
+def judge_failure(case, place, ended, event, met, expected):
+    """It ended as usual, with nothing missing; or it says what is the matter and can go on."""
+    statuses, words = TOLD[event]
+    if ended.status == expected.status:
+        expect_same(expected.state, case.state(place, ended.out), "as if nothing had been")
+        return CARRIED if met else NOT_MET
+    if ended.status not in statuses:
+        raise Wrong(f"it ended with {ended.status}: {said_last(ended.err)}")
+    if not re.search(words, ended.err):
+        raise Wrong(f"it does not say why: {said_last(ended.err)}")
+    return go_on(case, place, expected)
+
+
+def fail(worlds, case, event, number, action, expected):
+    """The call at the point fails; gives the outcome."""
+    fault = f"{event}:{number}:{action}"
+
+    def judge():
+        with case.place(worlds) as place:
+            ended = run(place, case.words(place), {"MIG_FAULT": fault, "MIG_FAULT_COUNTS":
+                                                   str(place.folder / "counts")})
+            met = counts_of(place).get(event, 0) >= number
+            return judge_failure(case, place, ended, event, met, expected)
+    return guarded(case, fault, judge)
+
+
+def through_proxy(place, which, cut_at=None):
+    """A proxy in front of the source or the nodes; the manifest leads through it."""
+    server = place.worlds.server
+    proxy = Proxy(server.port, cut_at)
+
+    def through(dsn):
+        return dsn.replace(f"port={server.port}", f"port={proxy.port}")
+    if which == "source":
+        place.write(source=through(place.source))
+    else:
+        place.write(nodes=[through(dsn) for dsn in place.nodes])
+    return proxy
+
+
+def bytes_passed(worlds, case, which):
+    """How many an undisturbed run exchanges with the source or the nodes."""
+    with case.place(worlds) as place, through_proxy(place, which) as proxy:
+        run(place, case.words(place))
+        return proxy.passed
+
+
+def cut(worlds, case, which, number, expected):
+    """Connections to the source or the nodes are cut at a byte; gives the outcome."""
+    def judge():
+        with case.place(worlds) as place:
+            with through_proxy(place, which, number) as proxy:
+                ended = run(place, case.words(place))
+                met = proxy.was_cut
+            place.write()
+            return judge_failure(case, place, ended, "cut", met, expected)
+    return guarded(case, f"cut:{number}:{which}", judge)

@@ -1,12 +1,16 @@
 """Which points there are: of each command, each event, the Nth for chosen N; and working on them."""
 
 import concurrent.futures
+import os
+import random
 import sys
 
 from . import points
 
 KILLED = ("connect", "query", "received", "copy_sent", "copy_received", "commit_sent",
           "commit_answered", "write", "fsync", "rename", "handover")
+FAILED = [(event, "fail") for event in (*KILLED, "alloc")] + [
+    ("write", "enospc"), ("write", "short"), ("fsync", "enospc")]
 PARITY_EACH = 10
 
 
@@ -20,6 +24,12 @@ def spread(wanted):
         chosen |= {3 + (count - 5) * (place + 1) // (left + 1) for place in range(left)}
         return sorted(chosen)
     return choose
+
+
+def drawn(seed):
+    """drawn(seed)(count): one number from 1 to count, the same ones for the same seed."""
+    chosen = random.Random(seed)
+    return lambda count: [chosen.randint(1, count)] if count else []
 
 
 def of_case(worlds, case, plan):
@@ -42,7 +52,28 @@ def kills(worlds, case, choose):
     return of_case(worlds, case, plan)
 
 
-def work(jobs, threads):
+def failures(worlds, case, choose, calls=FAILED):
+    """Each call fails, in each way it can."""
+    def plan(expected):
+        return [lambda event=event, action=action, number=number: points.fail(
+                    worlds, case, event, number, action, expected)
+                for event, action in calls for number in choose(expected.counts[event])]
+    return of_case(worlds, case, plan)
+
+
+def cuts(worlds, case, choose):
+    """Connections are cut at a byte."""
+    def plan(expected):
+        return [lambda which=which, number=number: points.cut(worlds, case, which, number, expected)
+                for which in case.servers
+                for number in choose(points.bytes_passed(worlds, case, which))]
+    return of_case(worlds, case, plan)
+
+
+SERIES = {"kill": kills, "fail": failures, "cut": cuts}
+
+
+def work(jobs, threads=os.cpu_count()):
     """Does them side by side; gives their outcomes, and tells at once of what is wrong."""
     outcomes = []
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
@@ -52,3 +83,7 @@ def work(jobs, threads):
             if told.what == points.WRONG:
                 print(f"{told.case.name}, {told.fault}: {told.detail}", file=sys.stderr)
     return outcomes
+
+
+def expect_none_wrong(outcomes):
+    assert [(one.fault, one.detail) for one in outcomes if one.what == points.WRONG] == []

@@ -143,7 +143,7 @@ class Worlds:
 class Place:
     """Nodes, a folder and a manifest of their own; gone when left."""
 
-    def __init__(self, worlds, nodes, state="empty", mended=False, policy=None, source=None):
+    def __init__(self, worlds, nodes, state="empty", mended=False, policy=None):
         self.worlds = worlds
         self.number = worlds.number()
         self.folder = worlds.folder / f"place{self.number}"
@@ -155,7 +155,7 @@ class Place:
             psql(worlds.server.dsn(), f"CREATE DATABASE {self.databases[-1]} TEMPLATE {template}")
         self.nodes = [worlds.server.dsn(name) for name in self.databases]
         self.manifest = self.folder / "manifest.json"
-        self._source = source or worlds.v3(mended)
+        self.source = worlds.v3(mended)
         self._policy = policy
         self.write()
 
@@ -166,7 +166,7 @@ class Place:
                       opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
                 file.write(key + "\n")
         self.manifest.write_text(json.dumps({
-            **MANIFEST, "source": {"dsn": source or self._source, "settle": "writers"},
+            **MANIFEST, "source": {"dsn": source or self.source, "settle": "writers"},
             "nodes": [{"name": name, "node_id": 100 * place, "dsn": dsn} for place, (name, dsn)
                       in enumerate(zip(NODES, nodes or self.nodes or ["dbname=nobody"]), start=1)],
             **({"policy": self._policy} if self._policy else {})}))
