@@ -39,7 +39,7 @@ def main():
     began, outcomes = time.monotonic(), []
     with Worlds(args.build) as worlds:
         for case in CASES:
-            if case.name.startswith(args.only):
+            if case.name.startswith(args.only) and worlds.has_verb(case.verb):
                 jobs = [job for name in args.series or series.SERIES
                         for job in series.SERIES[name](
                             worlds, case, series.spread(args.each or EACH[name]))]

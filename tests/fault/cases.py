@@ -18,6 +18,7 @@ class Case:
     path: str  # bulk, staging, or the carrier of a bundle
     nodes: int = 1
     servers = ("source", "nodes")  # which it talks to
+    verb = "run"  # of xmtp-migrate, which a build must have
 
     @property
     def name(self):
@@ -33,6 +34,10 @@ class Case:
     def is_done(self, place):
         """Whether a process that was killed had done all there was to do."""
         return False
+
+    def has_all(self, place):
+        """Of a command that has no end of its own: whether it may be asked to stop. None: it has."""
+        return None
 
     def state(self, place, out):
         """What is there once the command has ended; out is what it printed."""
@@ -126,7 +131,7 @@ class Retry(Case):
     """Some rows have been mended since the run, others have not."""
 
     def place(self, worlds, **options):
-        return super().place(worlds, state="run", mended=True, **options)
+        return super().place(worlds, state="run", v3="mended", **options)
 
     def words(self, place):
         return ("xmtp-migrate", "rejected", "retry", "--manifest", place.manifest)
@@ -134,6 +139,33 @@ class Retry(Case):
     def account(self, place, out):
         return super().account(place, place.tool("xmtp-migrate", "status", "--json",
                                                  statuses=(0, 3, 4)))
+
+
+class Follow(Case):
+    """From where a run ended; it goes on until it is asked to stop. What it pins is its own, so that
+    only what it brings is compared."""
+
+    verb = "follow"
+
+    def place(self, worlds, **options):
+        return super().place(worlds, state="run", v3="grown", **options)
+
+    def words(self, place):
+        return ("xmtp-migrate", "follow", "--manifest", place.manifest)
+
+    def has_all(self, place):
+        wanted = psql(place.source, """
+            SELECT 'group_messages', max(id) FROM group_messages WHERE id < 1e9 UNION ALL
+            SELECT 'welcome_messages', max(id) FROM welcome_messages WHERE id < 1e9 ORDER BY 1""")
+        return all(psql(dsn, """SELECT source_table, last_migrated_id FROM migration_tracker
+                   WHERE source_table IN ('group_messages', 'welcome_messages') ORDER BY 1""") == wanted
+                   for dsn in place.nodes)
+
+    def state_of_nodes(self, place, books=True):
+        return super().state_of_nodes(place, books=False)
+
+    def account(self, place, out):
+        return {}
 
 
 CASES = [
@@ -144,4 +176,5 @@ CASES = [
     Load("load", "bulk", 1), Load("load", "bulk", 2), Load("load", "staging", 1),
     Load("load", "staging", 2),
     Retry("retry", "staging", 1), Retry("retry", "staging", 2),
+    Follow("follow", "staging", 1), Follow("follow", "staging", 2),
 ]

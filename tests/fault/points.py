@@ -5,6 +5,7 @@ import dataclasses
 import re
 import signal
 import subprocess
+import time
 
 from support import state
 from support.proxy import Proxy
@@ -56,9 +57,19 @@ class Wrong(Exception):
     """Something is not as it must be."""
 
 
-def run(place, words, env=None):
-    process = place.worlds.start(words, env)
+def ask_to_stop(case, place, process):
+    """Once a command that has no end of its own has done what there is to do."""
+    until = time.monotonic() + SECONDS
+    while case.has_all(place) is False and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.1)
+    if case.has_all(place) is not None and process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+
+
+def run(case, place, env=None):
+    process = place.worlds.start(case.words(place), env)
     try:
+        ask_to_stop(case, place, process)
         out, err = process.communicate(timeout=SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
@@ -80,7 +91,7 @@ def counts_of(place):
 def usual(worlds, case):
     """Runs it undisturbed, and counts its events."""
     with case.place(worlds) as place:
-        ended = run(place, case.words(place), {"MIG_FAULT_COUNTS": str(place.folder / "counts")})
+        ended = run(case, place, {"MIG_FAULT_COUNTS": str(place.folder / "counts")})
         if ended.status not in (0, 4):
             raise Wrong(f"{case.name} ended with {ended.status}: {ended.err}")
         return Usual(ended.status, case.state(place, ended.out), counts_of(place))
@@ -94,7 +105,7 @@ def expect_same(expected, found, when):
 
 def again(case, place, expected):
     """The same command once more, undisturbed, ends where an uninterrupted one does."""
-    ended = run(place, case.words(place))
+    ended = run(case, place)
     if ended.status != expected.status:
         raise Wrong(f"run again it ended with {ended.status}: {said_last(ended.err)}")
     expect_same(expected.state, case.state(place, ended.out), "run again")
@@ -106,7 +117,7 @@ def again_when_done(case, place, expected):
     expect_same({name: expected.state[name] for name in before.keys() & expected.state.keys()} |
                 {name: what for name, what in expected.state.items()
                  if name != "account" and name not in before}, before, "when it was killed")
-    ended = run(place, case.words(place))
+    ended = run(case, place)
     if ended.status not in (expected.status, 2):
         raise Wrong(f"run once more it ended with {ended.status}: {said_last(ended.err)}")
     public = case.state_of_nodes(place, books=False)
@@ -137,7 +148,7 @@ def kill(worlds, case, event, number, expected, parity=False):
 
     def judge():
         with case.place(worlds) as place:
-            ended = run(place, case.words(place), {"MIG_FAULT": fault})
+            ended = run(case, place, {"MIG_FAULT": fault})
             if ended.status == -signal.SIGKILL:
                 what = go_on(case, place, expected)
                 if parity:
@@ -169,7 +180,7 @@ def fail(worlds, case, event, number, action, expected):
 
     def judge():
         with case.place(worlds) as place:
-            ended = run(place, case.words(place), {"MIG_FAULT": fault, "MIG_FAULT_COUNTS":
+            ended = run(case, place, {"MIG_FAULT": fault, "MIG_FAULT_COUNTS":
                                                    str(place.folder / "counts")})
             met = counts_of(place).get(event, 0) >= number
             return judge_failure(case, place, ended, event, met, expected)
@@ -193,7 +204,7 @@ def through_proxy(place, which, cut_at=None):
 def bytes_passed(worlds, case, which):
     """How many an undisturbed run exchanges with the source or the nodes."""
     with case.place(worlds) as place, through_proxy(place, which) as proxy:
-        run(place, case.words(place))
+        run(case, place)
         return proxy.passed
 
 
@@ -202,7 +213,7 @@ def cut(worlds, case, which, number, expected):
     def judge():
         with case.place(worlds) as place:
             with through_proxy(place, which, number) as proxy:
-                ended = run(place, case.words(place))
+                ended = run(case, place)
                 met = proxy.was_cut
             place.write()
             return judge_failure(case, place, ended, "cut", met, expected)

@@ -35,6 +35,15 @@ IN_THE_WAY = "".join(f"""
     INSERT INTO gateway_envelopes_meta (originator_node_id, originator_sequence_id, topic, expiry)
     VALUES ({originator}, {start + 999999}, '\\x00ff', 42);
     """ for originator in (10, 11, 13) for start in (0, 2000000))
+# Rows for nodes that came after a run.
+GROWN = f"""
+    INSERT INTO group_messages (created_at, group_id, data, group_id_data_hash, is_commit)
+    SELECT now() - interval '1 minute', '\\x{GROUP}', decode('0001000210{GROUP}{"00" * 8}01' ||
+        md5(g::text), 'hex'), sha256(g::text::bytea), false FROM generate_series(1, 200) g;
+    INSERT INTO welcome_messages (created_at, installation_key, data, hpke_public_key,
+        installation_key_data_hash, wrapper_algorithm)
+    SELECT now() - interval '1 minute', '\\x{"c0" * 32}', md5(g::text)::bytea, '\\x00',
+        sha256(g::text::bytea), 0 FROM generate_series(1, 200) g"""
 MENDED = f"UPDATE group_messages SET group_id = '\\x{GROUP}' WHERE octet_length(group_id) <> 16"
 
 
@@ -83,6 +92,9 @@ class Worlds:
             raise ToolError(f"{words[0]} ended with {process.returncode}: {err}")
         return out
 
+    def has_verb(self, verb):
+        return f"xmtp-migrate {verb}" in self.tool("xmtp-migrate", "--help")
+
     # ---- made once ---------------------------------------------------------------------------
 
     def _once(self, name, make):
@@ -90,18 +102,21 @@ class Worlds:
             self._made[name] = make(name)
         return self._made[name]
 
-    def v3(self, mended=False):
-        """With all that can be amiss in rows; mended is the same with some of it put right."""
+    def v3(self, now="as_run"):
+        """With all that can be amiss in rows: as_run, or what became of it afterwards: mended, some
+        of it was put right; grown, more came."""
         def make(name):
             dsn = self.server.create_database(name)
             self.tool("xmtp-seed", "schema", "v3", "--dsn", dsn)
             self.tool("xmtp-seed", "rows", "--dsn", dsn, "--rows", ROWS, "--shape", "hostile",
                       "--seed", 7, "--until", UNTIL)
             psql(dsn, SPREAD)
-            psql(self.server.dsn(), f"CREATE DATABASE {name}_mended TEMPLATE {name}")
-            psql(self.server.dsn(f"{name}_mended"), MENDED)
+            for later, change in (("mended", MENDED), ("grown", GROWN)):
+                psql(self.server.dsn(), f"CREATE DATABASE v3_{later} TEMPLATE {name}")
+                psql(self.server.dsn(f"v3_{later}"), change)
             return name
-        return self.server.dsn(self._once("v3", make) + ("_mended" if mended else ""))
+        self._once("v3_as_run", make)
+        return self.server.dsn(f"v3_{now}")
 
     def _node(self, place, state):
         """The name of a template: state is empty, rows (in the way) or run (a run is done)."""
@@ -143,7 +158,7 @@ class Worlds:
 class Place:
     """Nodes, a folder and a manifest of their own; gone when left."""
 
-    def __init__(self, worlds, nodes, state="empty", mended=False, policy=None):
+    def __init__(self, worlds, nodes, state="empty", v3="as_run", policy=None):
         self.worlds = worlds
         self.number = worlds.number()
         self.folder = worlds.folder / f"place{self.number}"
@@ -155,7 +170,7 @@ class Place:
             psql(worlds.server.dsn(), f"CREATE DATABASE {self.databases[-1]} TEMPLATE {template}")
         self.nodes = [worlds.server.dsn(name) for name in self.databases]
         self.manifest = self.folder / "manifest.json"
-        self.source = worlds.v3(mended)
+        self.source = worlds.v3(v3)
         self._policy = policy
         self.write()
 
