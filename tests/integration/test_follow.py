@@ -108,3 +108,147 @@ def test_it_runs_first_and_goes_on_with_what_arrives(world, follow, start_tool):
     assert account["verdict"] == "green", account
     assert "p99" in following.err
     assert_whole(world)
+
+
+def test_late_commits_are_not_missed_however_often_it_is_killed(world, follow, start_tool):
+    world.seed(800)
+    world.run()
+    writing = live(world, start_tool, 20, "--hold-ms", 2000, "--rollback-percent", 10)
+    chance = random.Random(5)
+    for _ in range(5):
+        following = follow()
+        following.await_line("following run")
+        time.sleep(chance.uniform(0.2, 3))
+        following.kill()
+    following = follow()
+    assert writing.wait(timeout=90) == 0
+    following.await_rows()
+    assert following.stop()["verdict"] == "green"
+    assert_whole(world)
+
+
+def test_a_transaction_that_is_held_open_delays_its_own_table_alone(world, follow):
+    world.seed(800)
+    following = follow()
+    following.await_line("following run")
+    with held(world.v3, insert_message("held back")):
+        late = add_message(world.v3, "behind it")
+        time.sleep(6)
+        package = psql(world.v3, """INSERT INTO welcome_messages (installation_key, data,
+            hpke_public_key, installation_key_data_hash) VALUES (sha256('k'), '\\x0102',
+            sha256('h'), sha256('kd')) RETURNING id""")
+        deadline = time.monotonic() + 10
+        while not count(world.alpha, META, f"originator_node_id = 11 AND originator_sequence_id = "
+                                           f"{package}"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert not count(world.alpha, META, f"originator_node_id = 10 AND originator_sequence_id ="
+                                            f" {late}")
+        assert "writers of group_messages: pid" in following.err
+        assert "rows drawn since then wait for its end" in following.err
+    following.await_rows(10)
+    assert following.stop()["verdict"] == "green"
+    assert_whole(world)
+
+
+def test_a_node_that_goes_and_comes_back_is_caught_up_while_the_other_goes_on(
+        world, follow, start_tool, new_server, tool):
+    apart = new_server()
+    world.nodes["beta"] = apart.create_database()
+    tool("xmtp-seed", "schema", "node", "--dsn", world.beta, "--node-id", 200)
+    world.write()
+    world.seed(800)
+    following = follow()
+    following.await_line("following run")
+    live(world, start_tool, 2).wait(timeout=60)
+    apart.stop(signal.SIGQUIT)
+    live(world, start_tool, 3).wait(timeout=60)
+    while following.missing(world.alpha):
+        time.sleep(0.1)
+    apart.start()
+    following.await_line("node 'beta' is back")
+    live(world, start_tool, 2).wait(timeout=60)
+    following.await_rows()
+    assert following.stop()["verdict"] == "green"
+    assert_whole(world)
+
+
+def test_a_source_that_restarts_is_followed_on(world, follow, start_tool, new_server, tool):
+    # What V3 has answered for must have been written.
+    apart = new_server(synchronous_commit="on")
+    world.v3 = apart.create_database()
+    tool("xmtp-seed", "schema", "v3", "--dsn", world.v3)
+    world.write()
+    world.seed(800)
+    following = follow()
+    following.await_line("following run")
+    live(world, start_tool, 2).wait(timeout=60)
+    apart.stop(signal.SIGQUIT)
+    time.sleep(1)
+    apart.start()
+    following.await_line("connected again")
+    live(world, start_tool, 2).wait(timeout=60)
+    following.await_rows()
+    assert following.stop()["verdict"] == "green"
+    assert_whole(world)
+
+
+def test_what_the_pruner_takes_away_meanwhile_is_no_error(world, follow, start_tool):
+    world.seed(1500)
+    following = follow()
+    following.await_line("following run")
+    writing = live(world, start_tool, 5)
+    while writing.poll() is None:
+        psql(world.v3, "DELETE FROM group_messages WHERE created_at < now() - interval '31 days'")
+        time.sleep(0.2)
+    following.await_rows()
+    assert following.stop()["verdict"] == "green"
+    assert world.status()["verdict"] == "green"
+    world.parity()
+
+
+def test_a_source_that_was_set_back_stops_it(world, follow):
+    world.seed(800)
+    following = follow()
+    following.await_line("following run")
+    add_message(world.v3, "one")
+    add_message(world.v3, "two")
+    following.await_rows()
+    time.sleep(0.5)
+    psql(world.v3, "SELECT setval('group_messages_id_seq', 5)")
+    assert following.process.wait(timeout=30) == 1
+    following.reader.join()
+    assert "restored from a backup" in following.err
+
+
+def test_a_second_one_is_refused_by_name_and_a_dead_one_is_taken_over(world, follow):
+    world.seed(800)
+    first = follow()
+    first.await_line("following run")
+    refused = world.migrate("follow", status=5)
+    assert f"pid {first.process.pid}" in refused.err and "since" in refused.err
+    first.kill()
+    second = follow()
+    second.await_line("following run")
+    second.stop()
+
+
+def test_rows_above_the_sequence_are_brought_and_counted_once_it_passes_them(world, follow):
+    world.seed(800)
+    following = follow()
+    following.await_line("following run")
+    last = int(psql(world.v3, "SELECT last_value FROM group_messages_id_seq"))
+    add_message(world.v3, "by hand", id=last + 3)
+    following.stop()
+    assert count(world.alpha, META, f"originator_node_id = 10 AND originator_sequence_id ="
+                                    f" {last + 3}") == 1
+    assert_whole(world)
+    following = follow()
+    following.await_line("following run")
+    for text in "abcde":
+        psql(world.v3, f"DO $$ BEGIN {insert_message(text)}; EXCEPTION WHEN unique_violation THEN"
+                       " NULL; END $$")
+    following.await_rows()
+    following.stop()
+    account = assert_whole(world)
+    assert account["verdict"] == "green"
