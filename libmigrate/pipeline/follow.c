@@ -21,6 +21,8 @@
 #define COMEBACK_NS (5 * MIG_NS_PER_SECOND) /* between tries to reach a node */
 #define HELD_UP_S 5                       /* a writer that holds others up for longer is told of */
 #define FINISH_NS (8 * MIG_NS_PER_SECOND) /* for what is in hand once a stop is asked for */
+#define RENEW_NS (MIG_NS_PER_SECOND / 10) /* of key packages at a time: rows don't wait for them   \
+                                           */
 #define LAG_MS 20000                      /* what is told apart */
 
 /* Nodes that are equally far, and the parts that they are in the middle of. */
@@ -40,6 +42,7 @@ struct follow {
     bool keeper_runs;
     struct mig_settling *settling;
     struct mig_settling_state state;
+    struct mig_source *packages; /* a connection for the pass over key packages */
     struct renew *renew;
     int64_t fronts[MIG_TABLE_COUNT]; /* where the nodes are that are farthest */
     struct group ahead, behind;
@@ -86,6 +89,7 @@ static void follow_release(struct follow *follow)
         pthread_join(follow->keeper, NULL);
     mig_settling_free(&follow->settling);
     pipeline_renew_close(&follow->renew);
+    mig_source_close(&follow->packages);
     growth_release(&follow->ahead.growth);
     growth_release(&follow->behind.growth);
     free(follow->ahead.members);
@@ -485,7 +489,7 @@ static int open_renew(struct follow *follow, struct mig_error *err)
     struct run_job *job = &follow->job;
     const struct renew_options options = {.manifest = job->manifest,
                                           .keys = &job->keys,
-                                          .source = job->sources.items[0],
+                                          .source = follow->packages,
                                           .nodes = &job->nodes,
                                           .run = &job->run,
                                           .hooks = job->hooks,
@@ -495,12 +499,28 @@ static int open_renew(struct follow *follow, struct mig_error *err)
     return pipeline_renew_open(&options, &follow->renew, err);
 }
 
+static int open_packages(struct follow *follow, struct mig_error *err)
+{
+    struct run_job *job = &follow->job;
+    int result = mig_source_open(job->manifest, job->hooks, job->stop, &follow->packages, err);
+
+    if (result != MIG_OK ||
+        (result = pipeline_check_source(follow->packages, &job->run, false, err)) != MIG_OK)
+        return result;
+    mig_source_set_retry(follow->packages, job->options->resources.retry_s);
+    return open_renew(follow, err);
+}
+
 /* Key packages that have another standing than when their rows came. */
-static int renew_packages(struct follow *follow, bool thorough, struct mig_error *err)
+static int renew_packages(struct follow *follow, struct mig_error *err)
 {
     size_t node;
+    bool done;
 
-    return pipeline_renew_packages(follow->renew, thorough, &node, err);
+    if (!pipeline_renew_looks(follow->renew) &&
+        mig_time_monotonic_ns() < pipeline_renew_due_ns(follow->renew))
+        return MIG_OK;
+    return pipeline_renew_some(follow->renew, false, RENEW_NS, &done, &node, err);
 }
 
 /* A node away is tried now and then; the others don't wait for it. */
@@ -582,9 +602,7 @@ static int step(struct follow *follow, bool *ret_moved, struct mig_error *err)
     *ret_moved = led || caught_up;
     if (mig_time_monotonic_ns() >= follow->tidy_ns || (follow->untidy && !caught_up))
         result = tidy(follow, err);
-    if (result == MIG_OK && mig_time_monotonic_ns() >= pipeline_renew_due_ns(follow->renew))
-        result = renew_packages(follow, false, err);
-    return result;
+    return result == MIG_OK ? renew_packages(follow, err) : result;
 }
 
 static int go_on(struct follow *follow, struct mig_error *err)
@@ -602,7 +620,7 @@ static int go_on(struct follow *follow, struct mig_error *err)
             follow->moved_ns = mig_time_monotonic_ns();
         else if (result == MIG_OK)
             mig_report_measure(follow->job.hooks, MIG_MEASURE_IDLE, NULL, NULL, 1);
-        for (int64_t left = moved ? 0 : pause_ms(follow);
+        for (int64_t left = moved || pipeline_renew_looks(follow->renew) ? 0 : pause_ms(follow);
              left > 0 && result == MIG_OK && !asked_to_end(follow); left -= STEP_MS)
             wait_ms(left < STEP_MS ? left : STEP_MS);
     }
@@ -680,7 +698,7 @@ static int begin(struct follow *follow, struct mig_error *err)
     follow->tidy_ns = mig_time_monotonic_ns() + TIDY_NS;
     if ((result = ask_positions(follow, err)) != MIG_OK)
         return result;
-    if ((result = open_renew(follow, err)) != MIG_OK)
+    if ((result = open_packages(follow, err)) != MIG_OK)
         return result;
     mig_log(job->hooks, MIG_LOG_INFO, "following run %s", job->run.facts.run);
     return mig_settling_open(job->sources.items[0], follow->fronts, &follow->settling, err);
@@ -703,11 +721,13 @@ static int end(struct follow *follow, struct mig_follow_summary *ret_summary,
                struct mig_account **ret_account, struct mig_error *err)
 {
     const bool costly = pipeline_renew_due_ns(follow->renew) - mig_time_monotonic_ns() > TIDY_NS;
+    size_t node;
     int result;
 
     follow->job.ease = NULL;
     if ((result = ask_positions(follow, err)) != MIG_OK ||
-        (!costly && (result = renew_packages(follow, true, err)) != MIG_OK) ||
+        (!costly &&
+         (result = pipeline_renew_packages(follow->renew, true, &node, err)) != MIG_OK) ||
         (result = tidy(follow, err)) != MIG_OK ||
         (result = mig_account_read(&follow->job.nodes, follow->job.run.facts.run, ret_account,
                                    err)) != MIG_OK)

@@ -265,6 +265,13 @@ void pipeline_renew_close(struct renew **renew);
 int pipeline_renew_packages(struct renew *renew, bool thorough, size_t *ret_node,
                             struct mig_error *err);
 
+/* The same in slices: about for_ns of it, which another call goes on with unless *ret_done. The
+ * source is to be nobody else's in between either. */
+int pipeline_renew_some(struct renew *renew, bool thorough, int64_t for_ns, bool *ret_done,
+                        size_t *ret_node, struct mig_error *err);
+/* Whether a pass is in the middle. */
+bool pipeline_renew_looks(const struct renew *renew);
+
 /* When the next pass should be, by the monotonic clock: in a minute, or later where the source has
  * no index for it and looking costs much. */
 int64_t pipeline_renew_due_ns(const struct renew *renew);

@@ -23,6 +23,10 @@ struct renew {
     int64_t due_ns;     /* monotonic */
     char activity[128]; /* at the source, as of the last look */
     bool told_of_cost;
+    /* The look under way: */
+    bool looking, by_index;
+    struct mig_look_mark mark;
+    int64_t spent_ns;
 };
 
 void pipeline_renew_close(struct renew **renew)
@@ -100,21 +104,22 @@ static int bring(struct renew *renew, struct mig_part *part, size_t *ret_node,
     return result;
 }
 
-static int look(struct renew *renew, bool *ret_by_index, size_t *ret_node, struct mig_error *err)
+/* For a while, at least one part. */
+static int look(struct renew *renew, int64_t until_ns, size_t *ret_node, struct mig_error *err)
 {
-    struct mig_source *source = renew->with.source;
-    bool more = true;
-    int result = mig_source_look_begin(source, renew->since_ns, ret_by_index, err);
+    int result = MIG_OK;
 
-    while (result == MIG_OK && more) {
+    do {
         mig_cleanup(mig_part_free) struct mig_part *part = NULL;
 
         if ((result = mig_stop_check(renew->with.stop, err)) == MIG_OK)
-            result = mig_source_look_part(source, &part, err);
-        more = part != NULL;
-        if (result == MIG_OK && more)
+            result = mig_source_look_part(renew->with.source, &part, err);
+        renew->looking = result == MIG_OK && part != NULL;
+        if (renew->looking)
             result = bring(renew, part, ret_node, err);
-    }
+    } while (result == MIG_OK && renew->looking && mig_time_monotonic_ns() < until_ns);
+    if (result != MIG_OK)
+        renew->looking = false;
     return result;
 }
 
@@ -131,13 +136,13 @@ static int write_down(struct renew *renew, size_t *ret_node, struct mig_error *e
     return result;
 }
 
-static void plan_next(struct renew *renew, bool by_index, int64_t began_ns)
+static void plan_next(struct renew *renew)
 {
-    const int64_t now_ns = mig_time_monotonic_ns(), took_ns = now_ns - began_ns;
-    const int64_t rest_ns = by_index ? 0 : (SHARE_OF_TIME - 1) * took_ns;
+    const int64_t now_ns = mig_time_monotonic_ns(), took_ns = renew->spent_ns;
+    const int64_t rest_ns = renew->by_index ? 0 : (SHARE_OF_TIME - 1) * took_ns;
 
     renew->due_ns = rest_ns > PASS_EVERY_NS ? now_ns + rest_ns : now_ns + PASS_EVERY_NS;
-    if (by_index || took_ns < LONG_NS || renew->told_of_cost)
+    if (renew->by_index || took_ns < LONG_NS || renew->told_of_cost)
         return;
     renew->told_of_cost = true;
     mig_log(renew->with.hooks, MIG_LOG_WARN,
@@ -146,27 +151,68 @@ static void plan_next(struct renew *renew, bool by_index, int64_t began_ns)
             took_ns / MIG_NS_PER_SECOND);
 }
 
-int pipeline_renew_packages(struct renew *renew, bool thorough, size_t *ret_node,
-                            struct mig_error *err)
+/* *ret_needed is false when there is nothing to look for. */
+static int begin_look(struct renew *renew, bool thorough, bool *ret_needed, struct mig_error *err)
 {
-    const int64_t began_ns = mig_time_monotonic_ns();
-    struct mig_look_mark mark = {.activity = ""};
-    bool by_index = true;
     int result;
 
-    *ret_node = SIZE_MAX;
-    plan_next(renew, true, began_ns);
+    *ret_needed = false;
+    renew->spent_ns = 0;
+    renew->by_index = true;
+    plan_next(renew);
     /* The Go migrator's bytes know of no standing. */
     if (renew->with.manifest->policy.profile == MIG_PROFILE_XMTPD)
         return MIG_OK;
-    if ((result = mig_source_look_mark(renew->with.source, renew->since_ns, &mark, err)) != MIG_OK)
+    renew->mark = (struct mig_look_mark){.activity = ""};
+    if ((result = mig_source_look_mark(renew->with.source, renew->since_ns, &renew->mark, err)) !=
+        MIG_OK)
         return result;
-    if (!thorough && mark.activity[0] && strcmp(mark.activity, renew->activity) == 0)
+    if (!thorough && renew->mark.activity[0] && strcmp(renew->mark.activity, renew->activity) == 0)
         return MIG_OK;
-    if ((result = look(renew, &by_index, ret_node, err)) != MIG_OK)
-        return result;
-    renew->since_ns = mark.next_since_ns;
-    memcpy(renew->activity, mark.activity, sizeof renew->activity);
-    plan_next(renew, by_index, began_ns);
+    *ret_needed = true;
+    return mig_source_look_begin(renew->with.source, renew->since_ns, &renew->by_index, err);
+}
+
+static int end_look(struct renew *renew, size_t *ret_node, struct mig_error *err)
+{
+    renew->since_ns = renew->mark.next_since_ns;
+    memcpy(renew->activity, renew->mark.activity, sizeof renew->activity);
+    plan_next(renew);
     return write_down(renew, ret_node, err);
+}
+
+int pipeline_renew_some(struct renew *renew, bool thorough, int64_t for_ns, bool *ret_done,
+                        size_t *ret_node, struct mig_error *err)
+{
+    const int64_t began_ns = mig_time_monotonic_ns();
+    bool needed = true;
+    int result = MIG_OK;
+
+    *ret_node = SIZE_MAX;
+    *ret_done = true;
+    if (!renew->looking)
+        result = begin_look(renew, thorough, &needed, err);
+    if (result != MIG_OK || !needed)
+        return result;
+    result = look(renew, began_ns + for_ns, ret_node, err);
+    renew->spent_ns += mig_time_monotonic_ns() - began_ns;
+    *ret_done = !renew->looking;
+    return result == MIG_OK && *ret_done ? end_look(renew, ret_node, err) : result;
+}
+
+int pipeline_renew_packages(struct renew *renew, bool thorough, size_t *ret_node,
+                            struct mig_error *err)
+{
+    const int64_t long_ns = INT64_C(3600) * MIG_NS_PER_SECOND;
+    bool done = false;
+    int result = MIG_OK;
+
+    while (result == MIG_OK && !done)
+        result = pipeline_renew_some(renew, thorough, long_ns, &done, ret_node, err);
+    return result;
+}
+
+bool pipeline_renew_looks(const struct renew *renew)
+{
+    return renew->looking;
 }

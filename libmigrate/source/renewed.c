@@ -56,7 +56,7 @@ int mig_source_look_mark(struct mig_source *source, int64_t since_ns,
         *ret_mark = mark;
         return MIG_OK;
     }
-    if ((result = mig_pg_query(source->pg, mark_sql, NULL, 0, &answer, err)) != MIG_OK)
+    if ((result = source_query(source, mark_sql, NULL, 0, &answer, err)) != MIG_OK)
         return result;
     safe_ns = mig_pg_int64(&answer, 0, 0) - MIG_RENEW_MARGIN_NS;
     if (mig_pg_text(&answer, 0, 1) && mig_pg_int64(&answer, 0, 1) < safe_ns)
@@ -77,8 +77,8 @@ static int choose_way(struct mig_source *source, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     struct source_look *look = &source->look;
-    int result = mig_pg_query(
-        source->pg,
+    int result = source_query(
+        source,
         "SELECT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND"
         " a.attnum = i.indkey[0] JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON"
         " m.oid = x.relam WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL AND"
@@ -125,7 +125,7 @@ static int find_by_index(struct mig_source *source, struct mig_error *err)
              "'::bigint AND ($1::text IS NULL OR (updated_at, id) > ('%" PRId64
              "'::bigint, decode($1, 'hex'))) ORDER BY updated_at, id LIMIT %d",
              look->after_id ? look->after_ns : look->since_ns, look->after_ns, FOUND_AT_ONCE);
-    if ((result = mig_pg_query(source->pg, sql, params, 1, &look->found, err)) != MIG_OK)
+    if ((result = source_query(source, sql, params, 1, &look->found, err)) != MIG_OK)
         return result;
     look->ended = look->found.rows < FOUND_AT_ONCE;
     if (look->ended)
@@ -163,7 +163,7 @@ static int find_by_page(struct mig_source *source, struct mig_error *err)
              "SELECT encode(id, 'hex') FROM installations WHERE updated_at >= '%" PRId64
              "'::bigint%s",
              look->since_ns, pages);
-    return mig_pg_query(source->pg, sql, NULL, 0, &look->found, err);
+    return source_query(source, sql, NULL, 0, &look->found, err);
 }
 
 static int find_more(struct mig_source *source, struct mig_error *err)
