@@ -1,12 +1,17 @@
-/* HTTP by libmicrohttpd, on one thread: few pages, few connections, small requests, no patience. */
+/*
+ * HTTP by libmicrohttpd, on one thread: few pages, few connections, small requests, no patience. In
+ * a crowd whoever came first goes first, so that a scrape gets in however many hold half a request.
+ */
 #include "libmigrate/watch/watch_private.h"
 
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#define CONNECTIONS 32
+#define CONNECTIONS 128
+#define CROWD 96
 #define CONNECTION_MEMORY ((size_t) 8 << 10) /* a request's head is at most that */
 #define IDLE_SECONDS 5U
 #define TEXT_LIMIT ((size_t) 8 << 20)
@@ -15,6 +20,8 @@ struct server {
     struct MHD_Daemon *daemon;
     const struct page *pages;
     void *context;
+    int open[CONNECTIONS]; /* in the order in which they came; the daemon's thread alone */
+    size_t open_count;
 };
 
 static enum MHD_Result send_text(struct MHD_Connection *connection, struct answer *answer)
@@ -72,6 +79,39 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
                : MHD_NO;
 }
 
+static void forget(struct server *server, int fd)
+{
+    size_t place = 0;
+
+    while (place < server->open_count && server->open[place] != fd)
+        place++;
+    if (place == server->open_count)
+        return;
+    server->open_count--;
+    memmove(&server->open[place], &server->open[place + 1],
+            (server->open_count - place) * sizeof server->open[0]);
+}
+
+static void on_connection(void *context, struct MHD_Connection *connection, void **state,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct server *server = context;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+    (void) state;
+    if (!info)
+        return;
+    forget(server, info->connect_fd);
+    if (what != MHD_CONNECTION_NOTIFY_STARTED)
+        return;
+    if (server->open_count == CROWD) {
+        shutdown(server->open[0], SHUT_RDWR);
+        forget(server, server->open[0]);
+    }
+    server->open[server->open_count++] = info->connect_fd;
+}
+
 /* What is wrong with a request is the asker's to know; it says nothing about our work. */
 static void on_complaint(void *context, const char *format, va_list args)
 {
@@ -95,7 +135,8 @@ int server_open(int fd, const struct page *pages, void *context, struct server *
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, server,
         MHD_OPTION_EXTERNAL_LOGGER, on_complaint, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned) CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_END);
+        CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
     if (!server->daemon) {
         close(fd);
         return mig_fail(err, MIG_E_TEMPORARY, "cannot start the HTTP server");

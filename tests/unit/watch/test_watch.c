@@ -205,20 +205,20 @@ Test(watch, too_long_a_request_is_refused)
 
 Test(watch, half_a_request_keeps_nobody_out_and_does_not_last)
 {
-    int fds[20];
+    int fds[400];
     char byte;
 
     open_at("127.0.0.1:0");
     for (size_t i = 0; i < mig_count_of(fds); i++) {
         fds[i] = dial();
-        cr_assert_eq(send(fds[i], "GET /met", 8, MSG_NOSIGNAL), 8);
+        (void) !send(fds[i], "GET /met", 8, MSG_NOSIGNAL);
     }
     expect_status(ask("GET", "/metrics"), 200);
-    setsockopt(fds[0], SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_sec = 10},
+    setsockopt(fds[399], SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_sec = 10},
                sizeof(struct timeval));
     do
         errno = 0;
-    while (recv(fds[0], &byte, 1, 0) > 0);
+    while (recv(fds[399], &byte, 1, 0) > 0);
     cr_expect_neq(errno, EAGAIN, "closed after a while");
     for (size_t i = 0; i < mig_count_of(fds); i++)
         close(fds[i]);
