@@ -22,6 +22,7 @@ static int open_nodes(const struct mig_manifest *manifest, const char *name,
                       const struct mig_stop *stop, bool set_aside, struct mig_nodes *nodes,
                       struct mig_error *err)
 {
+    nodes->hooks = hooks;
     nodes->items = calloc(manifest->node_count + 1, sizeof(struct mig_node *));
     nodes->away = calloc(manifest->node_count + 1, sizeof *nodes->away);
     if (!nodes->items || !nodes->away)
@@ -97,6 +98,7 @@ int mig_nodes_set_aside(struct mig_nodes *nodes, size_t index, const struct mig_
 
     if (result != MIG_OK)
         return result;
+    mig_report_measure(nodes->hooks, MIG_MEASURE_UP, NULL, away->name, 0);
     away->awaited = true;
     for (int table = 0; table < MIG_TABLE_COUNT; table++)
         away->has_lost[table] =

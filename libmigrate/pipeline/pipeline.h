@@ -24,6 +24,7 @@ struct mig_away {
 };
 
 struct mig_nodes {
+    const struct mig_hooks *hooks; /* hear who is set aside */
     struct mig_node **items;
     size_t count;
     struct mig_away *away;

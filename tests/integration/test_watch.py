@@ -19,7 +19,7 @@ import pytest
 
 from conftest import tool_path
 from support.servers import psql
-from support.world import add_message, held, world  # noqa: F401
+from support.world import add_message, held, insert_message, world  # noqa: F401
 
 
 
@@ -197,6 +197,35 @@ def test_systemd_hears_when_it_has_begun_and_when_it_stops(world, run_watched,  
         assert run.stop()[0] == 130
         while heard[-1] != "STOPPING=1":
             heard.append(line.recv(4096).decode())
+
+
+def test_who_follows_tells_lag_and_whom_it_waits_for(world, start_tool):  # noqa: F811
+    add_message(world.v3, "one")
+    world.run()
+    follow = Watched(start_tool("xmtp-migrate", "follow", "--manifest", world.manifest, "--metrics",
+                                "127.0.0.1:0", "--stall-after", "2"))
+    of = '{table="group_messages"}'
+    lag, latency = "xmtp_migrate_lag_rows" + of, "xmtp_migrator_e2e_latency_seconds_count" \
+        '{table="group_messages",destination="database"}'
+    follow.until(lambda: follow.value("xmtp_migrate_idle_looks_total"))
+    time.sleep(2.5)
+    assert follow.get("/healthz") == (200, "ok\n"), "there is nothing to do"
+    assert follow.get("/readyz") == (200, "ok\n")
+    assert (follow.value(lag), follow.value("xmtp_migrate_lag_seconds" + of)) == (0, 0)
+    id = add_message(world.v3, "two")
+    follow.until(lambda: follow.value("xmtp_migrator_destination_last_sequence_id" + of) == id)
+    assert follow.value(latency) == 1
+    with held(world.v3, insert_message("three")):
+        add_message(world.v3, "four")
+        follow.until(lambda: follow.value("xmtp_migrate_oldest_writer_seconds" + of) > 0)
+        assert follow.value("xmtp_migrate_settled_bound" + of) == id
+    with held(world.beta, "LOCK TABLE gateway_envelopes_meta"):
+        add_message(world.v3, "five")
+        follow.until(lambda: follow.get("/healthz")[0] == 503)
+    follow.until(lambda: follow.get("/healthz")[0] == 200)
+    follow.until(lambda: follow.value(lag) == 0)
+    assert_well_formed(follow.get("/metrics")[1])
+    assert follow.stop()[0] == 0
 
 
 # ---- status --watch --------------------------------------------------------------------------------
