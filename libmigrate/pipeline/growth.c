@@ -5,11 +5,12 @@
 
 #define ROWS_LIMIT ((size_t) 64 << 20)
 
+/* The first part of a run has no first id: INT64_MIN stands for that. */
 static int64_t floor_to(int64_t id, int64_t width)
 {
-    const int64_t rest = id % width;
+    const int64_t rest = id % width, above = rest < 0 ? rest + width : rest;
 
-    return id - (rest < 0 ? rest + width : rest);
+    return id < INT64_MIN + above ? INT64_MIN : id - above;
 }
 
 bool growth_begins(int64_t id)

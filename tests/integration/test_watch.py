@@ -52,7 +52,8 @@ class Watched:
     def until(self, condition, seconds=30):
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline and self.process.poll() is None
+            assert time.monotonic() < deadline
+            assert self.process.poll() is None, self.told + self.process.stderr.read()
             time.sleep(0.05)
 
     def stop(self, number=signal.SIGTERM):
