@@ -337,14 +337,17 @@ static int move_and_finish(struct run *run, struct mig_account **ret_account, st
     }
 }
 
-/* What comes after the account has gone out may be lost; then it goes out once more. */
+/* Whoever has the account is not to be told of a failure behind it. It will go out once more. */
 static int tell(struct run_job *job, const struct mig_run_options *options,
                 const struct mig_account *account, struct mig_error *err)
 {
+    struct mig_error failure = MIG_ERROR_INIT;
     int result = options->tell ? options->tell(options->context, account, err) : MIG_OK;
 
     for (size_t i = 0; i < job->nodes.count && result == MIG_OK && !account->unfinished; i++)
-        result = mig_node_run_told(job->nodes.items[i], job->run.facts.run, err);
+        if (mig_node_run_told(job->nodes.items[i], job->run.facts.run, &failure) != MIG_OK)
+            mig_log(job->hooks, MIG_LOG_WARN, "%s: the next run will only tell this account again",
+                    failure.message);
     return result;
 }
 

@@ -298,8 +298,11 @@ def wait_until_it_waits(world, process):
         assert process.poll() is None, process.stderr.read()
 
 
-def test_a_run_that_was_killed_is_taken_over_at_once(world, start_tool):
+@pytest.mark.parametrize("superuser", [True, False])
+def test_a_run_that_was_killed_is_taken_over_at_once(world, start_tool, roles, superuser):
     """Its session waits for a lock, so that the server does not see for itself that it is gone."""
+    if not superuser:
+        world.write(nodes={name: as_user(dsn, roles[1]) for name, dsn in world.nodes.items()})
     add_message(world.v3, "message")
     world.run()
     add_message(world.v3, "another")
