@@ -73,21 +73,25 @@ static uint32_t find_place(void)
     return mix(mix(UINT32_C(2166136261), boot, length), &pids.st_ino, sizeof pids.st_ino) | 1;
 }
 
+#define FIELDS_TO_START 19 /* behind that of the state; proc(5) */
+
 /* False when nothing can be said of it. A process that only waits to be reaped has ended. */
 static bool look_at_process(long pid, bool *ret_ended, uint32_t *ret_start)
 {
-    char path[64], text[1024], state;
-    unsigned long long start;
-    const char *fields;
+    char path[64], text[1024];
+    const char *field;
 
     snprintf(path, sizeof path, "/proc/%ld/stat", pid);
-    if (read_text(path, text, sizeof text) == 0 || !(fields = strrchr(text, ')')) ||
-        sscanf(fields + 1,
-               " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
-               &state, &start) != 2)
+    if (read_text(path, text, sizeof text) == 0 || !(field = strrchr(text, ')')) ||
+        strncmp(field, ") ", 2) != 0)
         return false;
-    *ret_ended = state == 'Z' || state == 'X';
-    *ret_start = (uint32_t) (start & 0xffff);
+    field += 2;
+    *ret_ended = *field == 'Z' || *field == 'X';
+    for (int i = 0; i < FIELDS_TO_START && field; i++)
+        field = (field = strchr(field, ' ')) ? field + 1 : NULL;
+    if (!field)
+        return false;
+    *ret_start = (uint32_t) (strtoull(field, NULL, 10) & 0xffff);
     return true;
 }
 
@@ -107,14 +111,29 @@ static struct process this_process(void)
     return self;
 }
 
+static void print_process(const struct process *process, char text[PROCESS_TEXT_SIZE])
+{
+    snprintf(text, PROCESS_TEXT_SIZE, PROCESS_FORMAT, process->host, process->pid, process->place,
+             process->start);
+}
+
+/* Nothing but what printing gives again. */
 static bool parse_process(const char *text, struct process *ret_process)
 {
+    const char *const host = strchr(text, ' '), *const pid = host ? strstr(host, " pid ") : NULL;
     struct process process = {0};
-    int length = 0;
+    char again[PROCESS_TEXT_SIZE], *mark = NULL;
+    unsigned long long number;
 
-    if (sscanf(text, "xmtp-migrate %25s pid %ld %8" SCNx32 "%4" SCNx32 "%n", process.host,
-               &process.pid, &process.place, &process.start, &length) != 4 ||
-        text[length] || process.pid <= 0)
+    if (!pid)
+        return false;
+    snprintf(process.host, sizeof process.host, "%.*s", (int) (pid - host - 1), host + 1);
+    process.pid = strtol(pid + strlen(" pid "), &mark, 10);
+    number = strtoull(mark, NULL, 16);
+    process.place = (uint32_t) (number >> 16);
+    process.start = (uint32_t) (number & 0xffff);
+    print_process(&process, again);
+    if (process.pid <= 0 || strcmp(again, text) != 0)
         return false;
     *ret_process = process;
     return true;
@@ -146,10 +165,10 @@ static enum fate fate_of(const struct process *process, const struct process *se
 int node_say_who(struct mig_node *node, struct mig_error *err)
 {
     const struct process self = this_process();
-    char name[PROCESS_TEXT_SIZE + 16], sql[NODE_SQL_SIZE];
+    char name[PROCESS_TEXT_SIZE], sql[NODE_SQL_SIZE];
     int result;
 
-    snprintf(name, sizeof name, PROCESS_FORMAT, self.host, self.pid, self.place, self.start);
+    print_process(&self, name);
     snprintf(sql, sizeof sql, "SET application_name = '%s'", name);
     if ((result = mig_pg_exec(node->pg, sql, err)) != MIG_OK)
         return result;
