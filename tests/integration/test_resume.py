@@ -1,6 +1,7 @@
 """A run that is taken up is the run that was begun: its facts, its source and its nodes are those
 that it was pinned with, or it is refused with what differs."""
 
+import signal
 import subprocess
 
 import pytest
@@ -321,3 +322,24 @@ def test_the_newest_run_is_the_one_that_was_begun_last_whatever_the_clock_says(w
     assert second["run"] != first["run"] and world.status()["run"] == second["run"]
     psql(world.beta, f"UPDATE xmtp_migrate.runs SET finished_at = NULL WHERE run = '{second['run']}'")
     assert world.run() == second
+
+
+# ---- a source that crashes --------------------------------------------------------------------------
+
+
+def test_what_a_source_could_still_forget_is_not_taken_for_final(world, new_server, tool):
+    """Commits are not waited for there, and the WAL is written out now and then."""
+    source = new_server(synchronous_commit="off", wal_writer_delay="3s")
+    v3 = source.create_database()
+    tool("xmtp-seed", "schema", "v3", "--dsn", v3)
+    world.v3 = v3
+    world.write()
+    for id in range(3):
+        add_message(v3, f"message {id}")
+    psql(v3, "BEGIN; SELECT nextval('group_messages_id_seq') FROM generate_series(1, 50); ROLLBACK")
+    world.run()
+    source.stop(signal.SIGQUIT)
+    source.start()
+    assert psql(v3, "SELECT count(*) FROM group_messages") == "3"
+    assert int(psql(v3, "SELECT last_value FROM group_messages_id_seq")) >= 53
+    world.run()
