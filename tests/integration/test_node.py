@@ -315,17 +315,36 @@ def test_a_run_that_was_killed_is_taken_over_at_once(world, start_tool, roles, s
         last = start_tool("xmtp-migrate", "run", "--manifest", str(world.manifest))
         wait_until_it_waits(world, last)
     assert last.wait(30) == 0
-    said = last.stderr.read()
-    assert f"pid {killed.pid}, which was at work here since" in said, said
-    assert "has ended without a word" in said
     world.status(0)
+
+
+LOCKS = ["pg_advisory_xact_lock(8677720083233597298)",
+         "pg_advisory_xact_lock_shared(8677720083233597299)"]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_sessions_of_a_process_that_is_gone_are_ended_and_named(world, start_tool, lock):
+    add_message(world.v3, "message")
+    world.run()
+    add_message(world.v3, "another")
+    with held(world.beta, "LOCK migration_tracker"):
+        killed = start_tool("xmtp-migrate", "run", "--manifest", str(world.manifest))
+        wait_until_it_waits(world, killed)
+        name = psql(world.beta, "SELECT DISTINCT application_name FROM pg_stat_activity WHERE"
+                                f" application_name LIKE '%pid {killed.pid} %'")
+        killed.kill()
+        killed.wait()
+    with held(world.alpha, f"SET application_name = '{name}'; SELECT {lock}"):
+        ran = world.migrate("run")
+    told = f"node 'alpha': {name.split()[1]}, pid {killed.pid}, which was at work here since"
+    assert told in ran.err, ran.err
+    assert "has ended without a word: its session is ended" in ran.err
 
 
 ELSEWHERE = "xmtp-migrate otherhost pid 17 000000010001"
 
 
-@pytest.mark.parametrize("lock", ["pg_advisory_xact_lock(8677720083233597298)",
-                                  "pg_advisory_xact_lock_shared(8677720083233597299)"])
+@pytest.mark.parametrize("lock", LOCKS)
 def test_a_run_of_another_machine_is_waited_for_and_named(world, start_tool, lock):
     add_message(world.v3, "message")
     with held(world.alpha, f"SET application_name = '{ELSEWHERE}'; SELECT {lock}"):
