@@ -115,7 +115,7 @@ static int settle_all(struct mig_source *source, struct mig_run *run, struct mig
         if (result == MIG_OK)
             run->bounds[table] = settled.bound;
     }
-    return result;
+    return result == MIG_OK ? mig_source_await_durable(source, err) : result;
 }
 
 int pipeline_check_source(struct mig_source *source, const struct mig_run *run, bool moved,

@@ -21,9 +21,10 @@
 #define COMEBACK_NS (5 * MIG_NS_PER_SECOND) /* between tries to reach a node */
 #define HELD_UP_S 5                       /* a writer that holds others up for longer is told of */
 #define FINISH_NS (8 * MIG_NS_PER_SECOND) /* for what is in hand once a stop is asked for */
-#define RENEW_NS (MIG_NS_PER_SECOND / 10) /* of key packages at a time: rows don't wait for them   \
-                                           */
-#define LAG_MS 20000                      /* what is told apart */
+#define RENEW_NS                                                                                   \
+    (MIG_NS_PER_SECOND / 10) /* of key packages at a time: rows don't wait for them                \
+                              */
+#define LAG_MS 20000         /* what is told apart */
 
 /* Nodes that are equally far, and the parts that they are in the middle of. */
 struct group {
@@ -326,19 +327,34 @@ static void describe_wait(const struct follow *follow, char *text, size_t size)
     snprintf(text, size, "writers of %s: %s%s", mig_table_info(state->held_up)->name, writer, age);
 }
 
+/* Where the node is of a table that is farthest behind. */
+static int64_t rear_of(const struct follow *follow, int table)
+{
+    int64_t rear = follow->fronts[table];
+
+    for (size_t i = 0; i < follow->job.nodes.count; i++)
+        if (place_of(follow, i)->positions[table] < rear)
+            rear = place_of(follow, i)->positions[table];
+    return rear;
+}
+
 static void measure(const struct follow *follow)
 {
     const struct mig_settling_state *state = &follow->state;
+    const struct mig_hooks *hooks = follow->job.hooks;
 
     for (int i = 0; i < MIG_TABLE_COUNT; i++) {
         const char *table = mig_table_info((enum mig_table) i)->name;
         const bool held_up = state->is_held_up && (int) state->held_up == i;
+        const int64_t rear = rear_of(follow, i);
+        const int64_t lag = state->bounds[i] > rear ? state->bounds[i] - rear : 0;
 
-        mig_report_measure(follow->job.hooks, MIG_MEASURE_SETTLED_BOUND, table, NULL,
+        mig_report_measure(hooks, MIG_MEASURE_SETTLED_BOUND, table, NULL,
                            (double) state->bounds[i]);
-        mig_report_measure(follow->job.hooks, MIG_MEASURE_LAG_ROWS, table, NULL,
-                           (double) (state->bounds[i] - follow->fronts[i]));
-        mig_report_measure(follow->job.hooks, MIG_MEASURE_OLDEST_WRITER_SECONDS, table, NULL,
+        mig_report_measure(hooks, MIG_MEASURE_LAG_ROWS, table, NULL, (double) lag);
+        if (lag == 0)
+            mig_report_measure(hooks, MIG_MEASURE_LAG_SECONDS, table, NULL, 0);
+        mig_report_measure(hooks, MIG_MEASURE_OLDEST_WRITER_SECONDS, table, NULL,
                            held_up && state->writer_age_s > 0 ? (double) state->writer_age_s : 0);
     }
 }

@@ -81,6 +81,8 @@ static int open_ranges(struct export_job *job, size_t max_memory, struct mig_err
             ranges[count++] =
                 (struct read_range){(enum mig_table) table, settled.stray_first, INT64_MAX, false};
     }
+    if ((result = mig_source_await_durable(source, err)) != MIG_OK)
+        return result;
     result = pipeline_open_budget(max_memory, 0, &job->budget, &shares, err);
     return result == MIG_OK ? read_ahead_open(&job->sources, ranges, count, job->budget,
                                               shares.read_ahead_bytes, &job->ahead, err)

@@ -16,8 +16,8 @@ static int read_end(struct mig_source *source, int64_t *ret_end, int64_t *ret_pa
                     struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    int result = mig_pg_query(
-        source->pg,
+    int result = source_query(
+        source,
         "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn() - '0/0' END,"
         " setting FROM pg_settings WHERE name = 'wal_writer_delay'",
         NULL, 0, &answer, err);
@@ -32,15 +32,15 @@ static int read_end(struct mig_source *source, int64_t *ret_end, int64_t *ret_pa
 static int is_flushed(struct mig_source *source, int64_t end, bool *ret_is, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    int result = mig_pg_query(source->pg, "SELECT pg_current_wal_flush_lsn() - '0/0'", NULL, 0,
-                              &answer, err);
+    int result =
+        source_query(source, "SELECT pg_current_wal_flush_lsn() - '0/0'", NULL, 0, &answer, err);
 
     if (result == MIG_OK)
         *ret_is = mig_pg_int64(&answer, 0, 0) >= end;
     return result;
 }
 
-int source_await_durable(struct mig_source *source, struct mig_error *err)
+int mig_source_await_durable(struct mig_source *source, struct mig_error *err)
 {
     const int64_t since_ns = mig_time_monotonic_ns();
     int64_t end, patience_ms;

@@ -31,10 +31,20 @@ struct table_looks {
     size_t count;
 };
 
+/* What is settled, but that a source that crashes might not know of: until its WAL is written as
+ * far as it was then, and no longer than the server takes for that at most. */
+struct settled_in_memory {
+    bool any;
+    int64_t bound, wal_end, since_ns;
+};
+#define WAL_PATIENCE_NS MIG_NS_PER_SECOND
+
 struct mig_settling {
     struct mig_source *source;
     struct table_looks tables[MIG_TABLE_COUNT];
-    int64_t bounds[MIG_TABLE_COUNT];
+    int64_t bounds[MIG_TABLE_COUNT]; /* nobody can write below */
+    struct settled_in_memory in_memory[MIG_TABLE_COUNT];
+    int64_t durable[MIG_TABLE_COUNT];
     struct mig_buffer latest_sql, writers_sql;
 };
 
@@ -144,6 +154,7 @@ int mig_settling_open(struct mig_source *source, const int64_t *bounds,
     settling->latest_sql = MIG_BUFFER_INIT(SQL_LIMIT);
     settling->writers_sql = MIG_BUFFER_INIT(SQL_LIMIT);
     memcpy(settling->bounds, bounds, sizeof settling->bounds);
+    memcpy(settling->durable, bounds, sizeof settling->durable);
     if ((result = write_queries(settling, err)) != MIG_OK)
         return result;
     *ret_settling = mig_take(settling);
@@ -233,6 +244,52 @@ static int note_look(struct mig_settling *settling, enum mig_table table, int64_
     return MIG_OK;
 }
 
+static bool outlives_crash(const struct settled_in_memory *waits, int64_t wal_written)
+{
+    return wal_written >= waits->wal_end ||
+           mig_time_monotonic_ns() - waits->since_ns > WAL_PATIENCE_NS;
+}
+
+static void note_durable(struct mig_settling *settling, enum mig_table table, int64_t wal_end,
+                         int64_t wal_written)
+{
+    struct settled_in_memory *waits = &settling->in_memory[table];
+
+    for (int i = 0; i < 2; i++) {
+        if (waits->any && outlives_crash(waits, wal_written)) {
+            settling->durable[table] = waits->bound;
+            waits->any = false;
+        }
+        if (!waits->any && settling->bounds[table] > settling->durable[table])
+            *waits = (struct settled_in_memory){true, settling->bounds[table], wal_end,
+                                                mig_time_monotonic_ns()};
+    }
+}
+
+/* Of what is settled, as much as is sure to outlive a crash of the source. How far the WAL goes is
+ * asked once all that is settled is in it. */
+static int find_durable(struct mig_settling *settling, struct mig_settling_state *state,
+                        struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result = MIG_OK;
+
+    if (memcmp(settling->bounds, settling->durable, sizeof settling->bounds) != 0)
+        result = source_query(
+            settling->source,
+            "SELECT CASE WHEN pg_is_in_recovery() THEN 0 ELSE"
+            " (pg_current_wal_insert_lsn() - '0/0')::bigint END, CASE WHEN pg_is_in_recovery()"
+            " THEN 0 ELSE (pg_current_wal_flush_lsn() - '0/0')::bigint END",
+            NULL, 0, &answer, err);
+    for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
+        if (answer.rows > 0)
+            note_durable(settling, (enum mig_table) table, mig_pg_int64(&answer, 0, 0),
+                         mig_pg_int64(&answer, 0, 1));
+        state->bounds[table] = settling->durable[table];
+    }
+    return result;
+}
+
 static int refuse_backwards(const struct mig_settling *settling, enum mig_table table,
                             int64_t latest, struct mig_error *err)
 {
@@ -282,7 +339,6 @@ static int look_at_tables(struct mig_settling *settling, const struct mig_pg_res
                 result = add_writer(&now, mig_pg_text(answer, row, 1), err);
         if (result == MIG_OK)
             result = note_look(settling, (enum mig_table) table, state->latest[table], &now, err);
-        state->bounds[table] = settling->bounds[table];
     }
     return result;
 }
@@ -300,7 +356,8 @@ int mig_settling_look(struct mig_settling *settling, struct mig_settling_state *
                                err)) != MIG_OK ||
         (result = source_query(source, (const char *) settling->writers_sql.data, NULL, 0, &answer,
                                err)) != MIG_OK ||
-        (result = look_at_tables(settling, &latest, &answer, &state, err)) != MIG_OK)
+        (result = look_at_tables(settling, &latest, &answer, &state, err)) != MIG_OK ||
+        (result = find_durable(settling, &state, err)) != MIG_OK)
         return result;
     note_oldest(settling, &answer, &state);
     *ret_state = state;

@@ -110,6 +110,11 @@ void mig_source_identity_print(const struct mig_source_identity *identity,
 int mig_source_identity_parse(const char *text, struct mig_source_identity *ret_identity,
                               struct mig_error *err);
 
+/* Waits until what has been settled is on the source's disk: before that a crash would set the
+ * sequences back, and ids below a bound be given out again. Some tenths of a second at most, none
+ * where commits are waited for. Errors: as pg; MIG_E_CANCELLED. */
+int mig_source_await_durable(struct mig_source *source, struct mig_error *err);
+
 /* What the server's clock says. */
 int mig_source_now(struct mig_source *source, int64_t *ret_ns, struct mig_error *err);
 

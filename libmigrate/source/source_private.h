@@ -86,7 +86,5 @@ int source_sequence(struct mig_source *source, enum mig_table table,
 
 /* read.c: before each statement that reads rows. */
 int source_pass_gate(struct mig_source *source, struct mig_error *err);
-/* Waits until what other transactions have done so far is on the source's disk. */
-int source_await_durable(struct mig_source *source, struct mig_error *err);
 
 #endif
