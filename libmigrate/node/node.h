@@ -120,8 +120,8 @@ int mig_node_runs(struct mig_node *node, struct mig_runs *ret_runs, struct mig_e
 int mig_node_run_pinned(struct mig_node *node, const char *run, char **ret_pinned,
                         struct mig_error *err);
 
-/* Writes a new run down, or, when the node knows it already, checks that nothing of it differs. A
- * node whose ranges end below the run's has yet to get there, and is no longer finished.
+/* Writes a new run down, or, when the node knows it already, checks that nothing of it differs but
+ * where its ranges end: where a run is followed, each node is as far as it came.
  * Errors: MIG_E_REFUSED naming what differs. */
 int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct mig_error *err);
 

@@ -210,30 +210,6 @@ static int insert_run(struct mig_node *node, const struct mig_run *run, struct m
                         params, mig_count_of(params), &answer, err);
 }
 
-/* Where a run is followed its ranges grow, on each node as far as it came: this one has yet to get
- * as far as the others. */
-static int raise_bounds(struct mig_node *node, const struct mig_run *known,
-                        const struct mig_run *run, struct mig_error *err)
-{
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    mig_cleanup(put_json) struct json_object *bounds = NULL;
-    struct mig_run raised = *known;
-
-    for (int table = 0; table < MIG_TABLE_COUNT; table++)
-        if (run->bounds[table] > raised.bounds[table])
-            raised.bounds[table] = run->bounds[table];
-    if (memcmp(raised.bounds, known->bounds, sizeof raised.bounds) == 0)
-        return MIG_OK;
-    bounds = bounds_to_json(&raised);
-    if (!bounds)
-        return mig_fail(err, MIG_E_NOMEM, "out of memory");
-    return mig_pg_query(node->pg,
-                        "UPDATE xmtp_migrate.runs SET bounds = $2::jsonb, finished_at = NULL"
-                        " WHERE run = $1",
-                        (const char *const[]){run->facts.run, json_object_to_json_string(bounds)},
-                        2, &answer, err);
-}
-
 int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
@@ -255,8 +231,7 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
     what = difference(&known, run);
     /* The sequence may have passed some of the unsettled rows; without them it is not at its end.
      */
-    if (!what && (result = raise_bounds(node, &known, run, err)) == MIG_OK &&
-        (result = node_note_source(node, run, err)) == MIG_OK)
+    if (!what && (result = node_note_source(node, run, err)) == MIG_OK)
         return node_forget_strays(node, run->facts.run, NULL, err);
     if (!what)
         return result;

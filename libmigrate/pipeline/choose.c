@@ -35,11 +35,11 @@ static int look_at_node(struct mig_node *node, struct known *known, size_t index
         return MIG_OK;
     }
     if (strcmp(known->run.facts.run, run.facts.run) == 0) {
-        known->complete = known->complete && run.finished &&
-                          memcmp(known->run.bounds, run.bounds, sizeof run.bounds) == 0;
+        known->complete = known->complete && run.finished;
         known->told = known->told && run.told;
+        /* Where it is followed, each node is as far as it came. */
         for (int table = 0; table < MIG_TABLE_COUNT; table++)
-            if (run.bounds[table] > known->run.bounds[table])
+            if (run.bounds[table] < known->run.bounds[table])
                 known->run.bounds[table] = run.bounds[table];
         return MIG_OK;
     }

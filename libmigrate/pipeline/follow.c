@@ -407,9 +407,12 @@ static int walk(struct leg *leg, struct mig_error *err)
     return MIG_OK;
 }
 
+/* A slice of the way. */
 static int64_t at_most(int64_t from, int64_t to)
 {
-    return to - from > SLICE_IDS || to < from ? (to < from ? from : from + SLICE_IDS) : to;
+    const int64_t far = (from > 0 ? from : 0) + SLICE_IDS;
+
+    return to < from ? from : to < far ? to : far;
 }
 
 /* Those at the front go on to what is settled. *ret_moved is false when there was nothing. */
@@ -709,6 +712,7 @@ static int begin(struct follow *follow, struct mig_error *err)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
     memcpy(follow->fronts, job->run.bounds, sizeof follow->fronts);
     follow->ahead.growth.facts = follow->behind.growth.facts = &job->run.facts;
+    follow->ahead.growth.follows = follow->behind.growth.follows = true;
     job->ease = follow->ease;
     follow->untidy = true;
     follow->tidy_ns = mig_time_monotonic_ns() + TIDY_NS;

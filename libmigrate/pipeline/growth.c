@@ -43,6 +43,8 @@ void growth_begin_pass(struct growth *growth)
         growth->parts[table].start_count = 0;
     for (int table = 0; table < MIG_TABLE_COUNT; table++)
         growth->lags[table].count = growth->lags[table].seen = 0;
+    for (int table = 0; table < MIG_TABLE_COUNT; table++)
+        growth->loose_from[table] = INT64_MAX;
     growth->rows = 0;
 }
 
@@ -106,14 +108,14 @@ int growth_see(void *context, struct parcel *parcel, struct mig_error *err)
     struct growth_part *grown = &growth->parts[part->table];
     int result;
 
-    if (!part->settled)
+    if (!part->settled || part->first_id >= growth->loose_from[part->table])
         return MIG_OK;
     grown->nodes.limit = grown->chain.limit = ROWS_LIMIT;
     if (is_start(grown, part->first_id)) {
         grown->first_id = part->first_id;
         grown->nodes.size = grown->chain.size = 0;
     }
-    part->followed = true;
+    part->followed = growth->follows;
     part->books_first_id = grown->first_id;
     note_rows(growth, part);
     if ((result = pipeline_add_rows(part, MIG_ROUTE_NODE, growth->facts, &grown->nodes, err)) !=

@@ -33,6 +33,8 @@ struct growth_lags {
 struct growth {
     struct growth_part parts[MIG_TABLE_COUNT];
     const struct mig_bundle_facts *facts;
+    bool follows;                             /* behind what the run had settled */
+    int64_t loose_from[MIG_TABLE_COUNT];      /* from here on every parcel begins a part */
     int64_t fresh_from[MIG_TABLE_COUNT];      /* rows below were there before this pass */
     uint64_t rows;                            /* that are fresh, of this pass */
     struct growth_lags lags[MIG_TABLE_COUNT]; /* of this pass */

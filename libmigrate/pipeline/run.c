@@ -3,6 +3,7 @@
  * is done is known from the nodes' books alone.
  */
 #include "libmigrate/io/io.h"
+#include "libmigrate/pipeline/growth.h"
 #include "libmigrate/pipeline/run_job.h"
 
 #include <assert.h>
@@ -22,11 +23,14 @@ struct run {
     struct mig_blockers blockers;
     char chain_out[PATH_SIZE + NAME_ROOM];
     struct mig_spool *spool; /* the chain's share; NULL when there was no room for it */
+    bool aside;              /* what passes is to be set aside: it was not seen before */
+    struct growth growth;    /* parts that other nodes have are to be theirs again */
 };
 
 static void run_release(struct run *run)
 {
     run_job_release(&run->job);
+    growth_release(&run->growth);
     mig_spool_free(&run->spool);
     mig_blockers_release(&run->blockers);
 }
@@ -51,11 +55,10 @@ static int open_spool(struct run *run, struct mig_error *err)
     return MIG_OK;
 }
 
-static int set_chain_aside(void *context, struct parcel *parcel, struct mig_error *err)
+static int set_chain_aside(struct run *run, const struct mig_part *part, struct mig_error *err)
 {
-    struct run *run = context;
     struct mig_error failure = MIG_ERROR_INIT;
-    int result = run->spool ? mig_spool_add(run->spool, parcel->part, &failure) : MIG_OK;
+    int result = run->spool ? mig_spool_add(run->spool, part, &failure) : MIG_OK;
 
     if (result == MIG_E_IO) {
         go_on_without_spool(run, &failure);
@@ -66,13 +69,23 @@ static int set_chain_aside(void *context, struct parcel *parcel, struct mig_erro
     return result;
 }
 
+static int see(void *context, struct parcel *parcel, struct mig_error *err)
+{
+    struct run *run = context;
+    int result = growth_see(&run->growth, parcel, err);
+
+    return result == MIG_OK && run->aside ? set_chain_aside(run, parcel->part, err) : result;
+}
+
 /* ---- what is left to do ------------------------------------------------------------------- */
 
 /* The ranges of one table that at least one of the nodes wanted lacks, cut where any node's own
- * parts end, so that every part is either wholly there or wholly missing. */
-static int ranges_of_table(struct run_job *job, const bool *wanted, enum mig_table table,
+ * parts end, so that every part is either wholly there or wholly missing. What is one part
+ * elsewhere, though it has grown beyond what a part can hold at once, is one part here. */
+static int ranges_of_table(struct run *run, const bool *wanted, enum mig_table table,
                            struct read_range **ranges, size_t *count, struct mig_error *err)
 {
+    struct run_job *job = &run->job;
     const int64_t bound = job->run.bounds[table];
     mig_cleanup(pipeline_cuts_release) struct pipeline_cuts cuts = {0};
     struct read_range *larger;
@@ -88,11 +101,15 @@ static int ranges_of_table(struct run_job *job, const bool *wanted, enum mig_tab
     *ranges = larger;
     position = cuts.position;
     for (size_t i = 0; position < bound; i++) {
-        const int64_t next = i < cuts.count && cuts.ids[i] < bound ? cuts.ids[i] : bound;
+        const bool cut = i < cuts.count && cuts.ids[i] <= bound;
+        const int64_t first = position == INT64_MIN ? INT64_MIN : position + 1;
 
-        larger[(*count)++] = (struct read_range){
-            table, position == INT64_MIN ? INT64_MIN : position + 1, next, true};
-        position = next;
+        position = cut ? cuts.ids[i] : bound;
+        larger[(*count)++] = (struct read_range){table, first, position, true};
+        if (cut && (result = growth_add_start(&run->growth, table, first, err)) != MIG_OK)
+            return result;
+        if (!cut)
+            run->growth.loose_from[table] = first;
     }
     return MIG_OK;
 }
@@ -100,15 +117,18 @@ static int ranges_of_table(struct run_job *job, const bool *wanted, enum mig_tab
 static int find_ranges(void *context, const bool *wanted, struct read_range **ret_ranges,
                        size_t *ret_count, struct mig_error *err)
 {
-    struct run_job *job = context;
+    struct run *run = context;
+    struct run_job *job = &run->job;
     struct read_range *ranges = NULL;
     size_t count = 0;
     int result = MIG_OK;
 
+    growth_begin_pass(&run->growth);
+
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
         struct mig_settled settled;
 
-        result = ranges_of_table(job, wanted, (enum mig_table) table, &ranges, &count, err);
+        result = ranges_of_table(run, wanted, (enum mig_table) table, &ranges, &count, err);
         if (result == MIG_OK)
             result =
                 mig_source_settle(job->sources.items[0], (enum mig_table) table, &settled, err);
@@ -183,14 +203,16 @@ static int move_rows(struct run *run, struct mig_error *err)
     int result = estimate(job, &total, err);
 
     run_job_want_all(job);
-    job->see = set_chain_aside;
+    run->growth.facts = &job->run.facts;
+    run->aside = true;
+    job->see = see;
     job->see_context = run;
     while (result == MIG_OK && back) {
         while (result == MIG_OK && run_job_lacks(job)) {
-            result = run_job_pass(job, stage, total, find_ranges, job, err);
+            result = run_job_pass(job, stage, total, find_ranges, run, err);
             /* Who has all of it has it from a pass that saw everything. */
             if (job->nodes.count > 0 && !job->places[mig_node_index(job->nodes.items[0])].lacks)
-                job->see = NULL;
+                run->aside = false;
             stage = "catching up";
         }
         if (result == MIG_OK)
