@@ -1,4 +1,4 @@
-"""Every point of every command, one after another: prints a table in Markdown. See ci/fault."""
+"""Every point of every command, one after another: prints tables in Markdown. See ci/fault."""
 
 import argparse
 import os
@@ -14,17 +14,28 @@ WHATS = (points.SAME, points.COMPLETE, points.CARRIED, points.NOT_MET, points.WR
 
 
 def print_table(outcomes):
-    """A line for each command, path and kind of event."""
+    """A line for each command and path: how many points of each kind of event, and their outcomes."""
+    met = {one.fault.split(":")[0] for one in outcomes}
+    events = [event for event in points.TOLD if event in met]
     whats = [what for what in WHATS if any(one.what == what for one in outcomes)]
-    print("| command | path | nodes | event | points | " + " | ".join(whats) + " |")
-    print("|---|---|---|---|" + "---|" * (1 + len(whats)))
-    lines = {}
-    for one in outcomes:
-        lines.setdefault((one.case, one.fault.split(":")[0]), []).append(one.what)
-    for (case, event), met in sorted(lines.items(), key=lambda line: CASES.index(line[0][0])):
-        counts = [str(met.count(what) or "") for what in whats]
-        print(f"| {case.command} | {case.path} | {case.nodes or ''} | {event} | {len(met)} | " +
-              " | ".join(counts) + " |")
+    print("| command | path | nodes | " + " | ".join(events + ["points"] + whats) + " |")
+    print("|---|---|---|" + "---|" * (len(events) + 1 + len(whats)))
+    for case in CASES:
+        met = [one for one in outcomes if one.case == case]
+        counts = [sum(one.fault.split(":")[0] == event for one in met) for event in events]
+        counts += [len(met)] + [sum(one.what == what for one in met) for what in whats]
+        if met:
+            print(f"| {case.command} | {case.path} | {case.nodes or ''} | " +
+                  " | ".join(str(count or "") for count in counts) + " |")
+
+
+def tell(name, outcomes):
+    print(f"\n{name}: {series.TITLES[name]}\n")
+    if outcomes:
+        print_table(outcomes)
+    wrong = sum(one.what == points.WRONG for one in outcomes)
+    print(f"\n{len(outcomes)} points, {wrong} wrong.")
+    return wrong
 
 
 def main():
@@ -36,18 +47,17 @@ def main():
     parser.add_argument("--only", default="", help="cases whose name begins with this")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     args = parser.parse_args()
-    began, outcomes = time.monotonic(), []
+    began, wrong = time.monotonic(), 0
     with Worlds(args.build) as worlds:
-        for case in CASES:
-            if case.name.startswith(args.only) and worlds.has_verb(case.verb):
-                jobs = [job for name in args.series or series.SERIES
-                        for job in series.SERIES[name](
-                            worlds, case, series.spread(args.each or EACH[name]))]
-                outcomes += series.work(jobs, args.jobs)
-                print(f"{case.name}: {len(jobs)} points", file=sys.stderr)
-    print_table(outcomes)
-    wrong = sum(one.what == points.WRONG for one in outcomes)
-    print(f"\n{len(outcomes)} points, {wrong} wrong, in {(time.monotonic() - began) / 60:.0f} minutes.")
+        for name in args.series or series.SERIES:
+            outcomes = []
+            for case in CASES:
+                if case.name.startswith(args.only) and worlds.has_verb(case.verb):
+                    choose = series.spread(args.each or EACH[name])
+                    outcomes += series.work(series.SERIES[name](worlds, case, choose), args.jobs)
+                    print(f"{name}: {case.name} is done", file=sys.stderr)
+            wrong += tell(name, outcomes)
+    print(f"\n{(time.monotonic() - began) / 60:.0f} minutes.")
     return 1 if wrong else 0
 
 

@@ -71,6 +71,9 @@ def cuts(worlds, case, choose):
 
 
 SERIES = {"kill": kills, "fail": failures, "cut": cuts}
+TITLES = {"kill": "killed at the Nth event, and run again",
+          "fail": "the Nth call fails",
+          "cut": "connections are cut at the Nth byte"}
 
 
 def work(jobs, threads=os.cpu_count()):
