@@ -45,6 +45,7 @@ GROWN = f"""
     SELECT now() - interval '1 minute', '\\x{"c0" * 32}', md5(g::text)::bytea, '\\x00',
         sha256(g::text::bytea), 0 FROM generate_series(1, 200) g"""
 MENDED = f"UPDATE group_messages SET group_id = '\\x{GROUP}' WHERE octet_length(group_id) <> 16"
+AFTERWARDS = {"mended": MENDED, "grown": GROWN}
 
 
 class ToolError(Exception):
@@ -103,23 +104,23 @@ class Worlds:
         return self._made[name]
 
     def v3(self, now="as_run"):
-        """With all that can be amiss in rows: as_run, or what became of it afterwards: mended, some
-        of it was put right; grown, more came."""
+        """With all that can be amiss in rows: as_run, or one that changes after a run of its own:
+        mended, some of it is put right; grown, more comes."""
         def make(name):
             dsn = self.server.create_database(name)
             self.tool("xmtp-seed", "schema", "v3", "--dsn", dsn)
             self.tool("xmtp-seed", "rows", "--dsn", dsn, "--rows", ROWS, "--shape", "hostile",
                       "--seed", 7, "--until", UNTIL)
             psql(dsn, SPREAD)
-            for later, change in (("mended", MENDED), ("grown", GROWN)):
+            for later in AFTERWARDS:
                 psql(self.server.dsn(), f"CREATE DATABASE v3_{later} TEMPLATE {name}")
-                psql(self.server.dsn(f"v3_{later}"), change)
             return name
         self._once("v3_as_run", make)
         return self.server.dsn(f"v3_{now}")
 
-    def _node(self, place, state):
-        """The name of a template: state is empty, rows (in the way) or run (a run is done)."""
+    def _node(self, place, state, v3):
+        """The name of a template: state is empty, rows (in the way) or run (a run is done, and V3 has
+        changed since)."""
         def make(name):
             dsn = self.server.create_database(name)
             self.tool("xmtp-seed", "schema", "node", "--dsn", dsn, "--node-id", 100 * (place + 1))
@@ -128,15 +129,15 @@ class Worlds:
             return name
 
         def make_run(name):
-            with Place(self, nodes=2) as place_of_run:
+            with Place(self, nodes=2, v3=v3) as place_of_run:
                 place_of_run.tool("xmtp-migrate", "run", "--as-of", UNTIL, statuses=(0, 4))
                 for node, copy in zip(NODES, place_of_run.databases):
-                    psql(self.server.dsn(), f"CREATE DATABASE {node}_run TEMPLATE {copy}")
+                    psql(self.server.dsn(), f"CREATE DATABASE {node}_{name} TEMPLATE {copy}")
+            psql(self.v3(v3), AFTERWARDS[v3])
             return name
         if state != "run":
             return self._once(f"{NODES[place]}_{state}", make)
-        self._once("run", make_run)
-        return f"{NODES[place]}_run"
+        return f"{NODES[place]}_{self._once(f'{v3}_run', make_run)}"
 
     def bundle(self, stage, suffix):
         """A bundle of rows or envelopes, in a folder (suffix "") or a tar (".tar")."""
@@ -165,7 +166,7 @@ class Place:
         self.folder.mkdir()
         self.databases = []
         for place in range(nodes):
-            template = worlds._node(place, state)
+            template = worlds._node(place, state, v3)
             self.databases.append(f"{NODES[place]}_{self.number}")
             psql(worlds.server.dsn(), f"CREATE DATABASE {self.databases[-1]} TEMPLATE {template}")
         self.nodes = [worlds.server.dsn(name) for name in self.databases]
