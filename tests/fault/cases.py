@@ -161,8 +161,8 @@ class Follow(Case):
                    WHERE source_table IN ('group_messages', 'welcome_messages') ORDER BY 1""") == wanted
                    for dsn in place.nodes)
 
-    def state_of_nodes(self, place, books=True):
-        return super().state_of_nodes(place, books=False)
+    def state_of_nodes(self, place, books=False):
+        return super().state_of_nodes(place, books)
 
     def account(self, place, out):
         return {}

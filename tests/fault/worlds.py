@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
 
 from support.servers import Server, psql
 
@@ -189,16 +188,6 @@ class Place:
 
     def tool(self, name, *words, statuses=(0,)):
         return self.worlds.tool(name, *words, "--manifest", self.manifest, statuses=statuses)
-
-    def await_servers(self):
-        """A process that ended without a word keeps its locks until its servers have noticed."""
-        names = ", ".join(f"'{name}'" for name in ["", *self.databases])
-        for _ in range(1200):
-            if psql(self.worlds.server.dsn(), f"""SELECT count(*) FROM pg_stat_activity
-                    WHERE datname IN ({names}) AND application_name ~ '^xmtp'""") == "0":
-                return
-            time.sleep(0.02)
-        raise ToolError("a session of a process that is gone stays")
 
     def close(self):
         for name in self.databases:

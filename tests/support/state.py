@@ -31,7 +31,6 @@ PUBLIC = {
     "tables": "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('xmtp_migrate')"
               " AND relkind IN ('r', 'p') ORDER BY 1",
 }
-# Rows above the sequence are read by every sitting: those of an earlier one are found there.
 BOOKS = {
     "runs": """
         SELECT network, as_of_ns, profile, policy_digest, payer, originator, bounds, blockers,
@@ -40,10 +39,8 @@ BOOKS = {
         SELECT source_table, first_id, last_id, settled, chain_rows, chain_digest, chain_ids,
             nodes_digest FROM xmtp_migrate.parts ORDER BY 1, 2""",
     "counts": """
-        SELECT source_table, first_id, kind, CASE WHEN state = 'already_there' AND NOT settled
-            THEN 'loaded' ELSE state END, rows
-        FROM xmtp_migrate.counts JOIN xmtp_migrate.parts USING (run, source_table, first_id)
-        WHERE rows > 0 ORDER BY 1, 2, 3, 4""",
+        SELECT source_table, first_id, kind, state, rows FROM xmtp_migrate.counts WHERE rows > 0
+        ORDER BY 1, 2, 3, 4""",
     "rejected": """
         SELECT source_table, first_id, kind, sequence_id, reason FROM xmtp_migrate.rejected
         ORDER BY 1, 2, 3, 4""",
@@ -67,15 +64,9 @@ def of_node(dsn, books=True):
 
 
 def of_account(text):
-    """An account's document; a row above the sequence may have been found there."""
-    def once(value):
-        if not isinstance(value, dict):
-            return value
-        changed = {name: once(one) for name, one in value.items() if name != "run"}
-        if "already_there" in changed:
-            changed["loaded"] += changed.pop("already_there")
-        return changed
-    return json.dumps(once(json.loads(text)), indent=1, sort_keys=True).split("\n")
+    """An account's document, line by line."""
+    document = json.loads(text)
+    return json.dumps({**document, "run": ""}, indent=1, sort_keys=True).split("\n")
 
 
 def of_bundle(path):
