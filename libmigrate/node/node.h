@@ -94,6 +94,9 @@ struct mig_run {
     /* Its rows come from V3 as it is now, not out of a bundle or a dead letter: key packages that
      * the node holds with another standing are written anew. For the caller to say. */
     bool fresh;
+    /* It was finished and is gone on with: what it has stays as it is until more comes. For the
+     * caller to say. */
+    bool followed;
 };
 
 /* The run with this id, or with NULL the newest of the manifest's network that this node knows, if

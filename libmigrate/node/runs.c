@@ -231,7 +231,7 @@ int mig_node_run_begin(struct mig_node *node, const struct mig_run *run, struct 
     what = difference(&known, run);
     /* The sequence may have passed some of the unsettled rows; without them it is not at its end.
      */
-    if (!what && (result = node_note_source(node, run, err)) == MIG_OK)
+    if (!what && (result = node_note_source(node, run, err)) == MIG_OK && !run->followed)
         return node_forget_strays(node, run->facts.run, NULL, err);
     if (!what)
         return result;

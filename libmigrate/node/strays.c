@@ -27,7 +27,7 @@ int node_forget_strays(struct mig_node *node, const char *run, const struct mig_
         " loaded = s.loaded + excluded.loaded), gone AS (DELETE FROM xmtp_migrate.parts p USING old"
         " WHERE p.run = old.run AND p.source_table = old.source_table AND p.first_id ="
         " old.first_id RETURNING p.run) UPDATE xmtp_migrate.runs SET finished_at = NULL WHERE run"
-        " IN (SELECT run FROM gone) AND finished_at IS NOT NULL",
+        " IN (SELECT run FROM gone) AND finished_at IS NOT NULL AND $2::text IS NULL",
         params, mig_count_of(params), &answer, err);
 }
 

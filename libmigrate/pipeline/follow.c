@@ -698,6 +698,7 @@ static int open_run(struct follow *follow, const struct mig_manifest *manifest,
     }
     for (size_t i = 0; i < job->nodes.away_count; i++)
         job->nodes.away[i].awaited = true;
+    job->run.followed = true;
     return result == MIG_OK ? run_job_begin(job, err) : result;
 }
 
