@@ -333,30 +333,30 @@ static int finish(struct run *run, struct mig_account **ret_account, struct mig_
 
 /* A node that is lost at the very end is awaited like any other: with a new connection, and the run
  * taken up where its books are. */
+static int lose_all(struct run_job *job, const struct mig_error *why, struct mig_error *err)
+{
+    bool back;
+    int result = MIG_OK;
+
+    for (size_t i = job->nodes.count; i > 0 && result == MIG_OK; i--)
+        result = mig_nodes_set_aside(&job->nodes, i - 1, why, err);
+    return result == MIG_OK ? await_nodes(job, &back, err) : result;
+}
+
 static int move_and_finish(struct run *run, struct mig_account **ret_account, struct mig_error *err)
 {
-    struct run_job *job = &run->job;
-    bool back;
+    int result;
 
-    for (;;) {
+    while ((result = move_rows(run, err)) == MIG_OK) {
         struct mig_error failure = MIG_ERROR_INIT;
-        int result = move_rows(run, err);
 
-        if (result != MIG_OK)
-            return result;
         result = finish(run, ret_account, &failure);
-        for (size_t i = job->nodes.count; i > 0 && result == MIG_E_TEMPORARY; i--)
-            if (mig_nodes_set_aside(&job->nodes, i - 1, &failure, &failure) != MIG_OK)
-                result = failure.code;
-        if (result == MIG_E_TEMPORARY) {
-            if ((result = await_nodes(job, &back, err)) != MIG_OK)
-                return result;
-            continue;
-        }
         if (result != MIG_OK && err)
             *err = failure;
-        return result;
+        if (result != MIG_E_TEMPORARY || (result = lose_all(&run->job, &failure, err)) != MIG_OK)
+            break;
     }
+    return result;
 }
 
 /* Whoever has the account is not to be told of a failure behind it. It will go out once more. */
@@ -426,8 +426,10 @@ int mig_pipeline_run(const struct mig_manifest *manifest, const struct mig_run_o
         (result = pipeline_check_chain_out(run.chain_out, &job->run, hooks, err)) != MIG_OK ||
         (result = open_spool(&run, err)) != MIG_OK || (result = run_job_begin(job, err)) != MIG_OK)
         return result;
-    if ((result = move_and_finish(&run, &account, err)) != MIG_OK ||
-        (result = tell(job, options, account, err)) != MIG_OK)
+    if ((result = move_and_finish(&run, &account, err)) != MIG_OK)
+        return result;
+    assert(account);
+    if ((result = tell(job, options, account, err)) != MIG_OK)
         return result;
     *ret_account = mig_take(account);
     return MIG_OK;

@@ -172,6 +172,23 @@ static bool nodes_were_lost(const struct run_job *job, const bool *wanted,
     return any;
 }
 
+static int move_for(struct run_job *job, const bool *wanted, struct flow_options *options,
+                    run_ranges_fn *ranges, void *context, struct flow_end *ends,
+                    struct mig_error *err)
+{
+    struct mig_error failure = MIG_ERROR_INIT;
+    int result = move(job, wanted, options, ranges, context, ends, &failure);
+
+    for (size_t i = 0; result == MIG_OK && i < job->nodes.count; i++)
+        if (wanted[i] && ends[i].end == LANE_DONE)
+            job->places[mig_node_index(job->nodes.items[i])].lacks = false;
+    if (result == MIG_E_TEMPORARY && nodes_were_lost(job, wanted, &failure, ends))
+        result = MIG_OK;
+    if (result != MIG_OK && err)
+        *err = failure;
+    return result == MIG_OK ? nodes_set_failed_aside(&job->nodes, ends, err) : result;
+}
+
 int run_job_pass(struct run_job *job, const char *stage, uint64_t total_rows, run_ranges_fn *ranges,
                  void *context, struct mig_error *err)
 {
@@ -183,24 +200,17 @@ int run_job_pass(struct run_job *job, const char *stage, uint64_t total_rows, ru
                                    .may_leave_behind = true};
     struct flow_end *ends = calloc(job->nodes.count + 1, sizeof *ends);
     bool *wanted = calloc(job->nodes.count + 1, sizeof *wanted);
-    struct mig_error failure = MIG_ERROR_INIT;
-    int result = ends && wanted ? MIG_OK : mig_fail(&failure, MIG_E_NOMEM, "out of memory");
+    int result;
 
-    for (size_t i = 0; result == MIG_OK && i < job->nodes.count; i++)
-        wanted[i] = job->places[mig_node_index(job->nodes.items[i])].lacks;
-    if (result == MIG_OK)
-        result = move(job, wanted, &options, ranges, context, ends, &failure);
-    for (size_t i = 0; result == MIG_OK && i < job->nodes.count; i++)
-        if (wanted[i] && ends[i].end == LANE_DONE)
-            job->places[mig_node_index(job->nodes.items[i])].lacks = false;
-    if (result == MIG_E_TEMPORARY && nodes_were_lost(job, wanted, &failure, ends))
-        result = MIG_OK;
-    if (result == MIG_OK)
-        result = nodes_set_failed_aside(&job->nodes, ends, &failure);
+    if (ends && wanted) {
+        for (size_t i = 0; i < job->nodes.count; i++)
+            wanted[i] = job->places[mig_node_index(job->nodes.items[i])].lacks;
+        result = move_for(job, wanted, &options, ranges, context, ends, err);
+    } else {
+        result = mig_fail(err, MIG_E_NOMEM, "out of memory");
+    }
     free(ends);
     free(wanted);
-    if (result != MIG_OK && err)
-        *err = failure;
     return result;
 }
 

@@ -305,7 +305,8 @@ def test_a_server_that_restarts_in_the_middle_is_tried_again(new_server, tool, m
     dsn = server.create_database("node")
     tool("xmtp-seed", "schema", "node", "--dsn", dsn)
     path = manifest(v3, {"alpha": dsn})
-    process = subprocess.Popen([tool_path("xmtp-migrate"), "run", "--manifest", path],
+    process = subprocess.Popen([tool_path("xmtp-migrate"), "run", "--manifest", path,
+                                "--retry-for", "1"],
                                stderr=subprocess.PIPE, text=True, env=tool_environment())
     time.sleep(0.4)
     server.stop(signal.SIGQUIT)

@@ -256,7 +256,7 @@ def test_a_lock_that_is_not_to_be_had_in_time_is_tried_again_later(world, sessio
     sessions(dsn, f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)")
     until(lambda: psql(dsn, "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock'"
                             f" AND relation = '{table}'::regclass") == "1")
-    ran = world.run(status=5)
+    ran = world.run("--retry-for", 1, status=5)
     assert "lock_timeout_s of 1 s was reached" in ran.err and "hint:" in ran.err
     psql(dsn, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'BEGIN; LO%'")
     assert world.run(status=None)["verdict"] != "red"
@@ -271,7 +271,7 @@ def test_a_statement_that_takes_too_long_at_a_node_is_tried_again_later(world):
         $$ BEGIN PERFORM pg_sleep(2); RETURN NEW; END $$;
         CREATE TRIGGER slow BEFORE INSERT ON migration_tracker
         FOR EACH ROW EXECUTE FUNCTION dawdle()""")
-    ran = world.run(status=5)
+    ran = world.run("--retry-for", 1, status=5)
     assert "node 'beta'" in ran.err and "statement_timeout_s of 1 s was reached" in ran.err
     psql(world.beta, "DROP TRIGGER slow ON migration_tracker")
     assert world.run(status=None)["verdict"] != "red"
@@ -294,7 +294,7 @@ def test_a_statement_that_takes_too_long_at_the_source_is_tried_again_later(worl
     world.seed(100, seed=1)
     limit(world, source={"statement_timeout_s": 1})
     slow_down(world.v3, 2)
-    ran = world.run(status=5)
+    ran = world.run("--retry-for", 1, status=5)
     assert "source" in ran.err and "statement_timeout_s of 1 s was reached" in ran.err
 
 
