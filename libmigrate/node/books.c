@@ -161,7 +161,8 @@ static int add_load(struct counts *counts, enum mig_table table,
     if ((result = add(counts, name, "", "loaded", (int64_t) result_counts->loaded, err)) !=
             MIG_OK ||
         (result = add(counts, name, "", "already_there", (int64_t) result_counts->already_there,
-                      err)) != MIG_OK)
+                      err)) != MIG_OK ||
+        (result = add(counts, name, "", "holes", (int64_t) result_counts->holes, err)) != MIG_OK)
         return result;
     return add(counts, name, "", "conflicts", (int64_t) result_counts->conflicts, err);
 }
@@ -297,18 +298,23 @@ int node_book_part(struct mig_node *node, const struct mig_run *run, const struc
 /* ---- a key package that changed its standing ----------------------------------------------- */
 
 /* Where some of the part's rows were there before, one that expires now may have been among them
- * and counted as expired from the beginning. */
+ * and counted as expired from the beginning. So may one that the tracker had passed, unless it was
+ * a hole. */
 static const char *const standing_sql =
     "WITH booked AS (SELECT p.first_id, coalesce(sum(c.rows) FILTER (WHERE state = 'loaded'), 0) AS"
     " loaded, coalesce(sum(c.rows) FILTER (WHERE state = 'already_there'), 0) AS before,"
-    " coalesce(sum(c.rows) FILTER (WHERE state = 'expired'), 0) AS expired"
+    " coalesce(sum(c.rows) FILTER (WHERE state = 'expired'), 0) AS expired,"
+    " coalesce(sum(c.rows) FILTER (WHERE state = 'holes'), 0) AS holes"
     " FROM xmtp_migrate.parts p JOIN xmtp_migrate.counts c ON c.run = p.run AND c.source_table ="
     " p.source_table AND c.first_id = p.first_id AND c.kind = $3 WHERE p.run = $1 AND"
-    " p.source_table = $2 AND $4::bigint BETWEEN p.first_id AND p.last_id GROUP BY p.first_id)"
+    " p.source_table = $2 AND $4::bigint BETWEEN p.first_id AND p.last_id GROUP BY p.first_id),"
+    " passed AS (SELECT count(*) AS holes FROM xmtp_migrate.trackers WHERE run = $1 AND"
+    " source_table = $2 AND last_migrated_id >= $4::bigint)"
     " INSERT INTO xmtp_migrate.counts AS c SELECT $1, $2, b.first_id, $3, s, r * $5::bigint FROM"
-    " booked b, (VALUES ('expired', 1), ('expired_early', $6::bigint), ('for_nodes', -1),"
-    " ('loaded', -1)) AS u (s, r) WHERE r <> 0 AND CASE WHEN $5::bigint > 0 THEN b.loaded > 0 AND"
-    " b.before = 0 ELSE b.expired > 0 END"
+    " booked b, passed t, LATERAL (VALUES ('expired', 1), ('expired_early', $6::bigint),"
+    " ('for_nodes', -1), ('loaded', -1), ('holes', -t.holes)) AS u (s, r) WHERE r <> 0 AND"
+    " CASE WHEN $5::bigint > 0 THEN b.loaded > 0 AND b.before = 0 AND (t.holes = 0 OR b.holes > 0)"
+    " ELSE b.expired > 0 END"
     " ON CONFLICT (run, source_table, first_id, kind, state) DO UPDATE SET"
     " rows = c.rows + excluded.rows";
 

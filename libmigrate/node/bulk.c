@@ -298,10 +298,12 @@ static int fill(struct node_bulk *bulk, struct node_load_job *job, struct mig_er
     int result = copy_part(bulk, job->part, &rows, err);
 
     job->counts.loaded = rows;
+    job->counts.holes = node_rows_up_to(job->part, job->tracker);
     /* The letters of the part before are still there: they go with the transaction. */
     if (result != MIG_OK ||
         (result = mig_pg_exec(bulk->side->pg, "DELETE FROM mig_stage_letters", err)) != MIG_OK ||
-        (result = node_store_letters(bulk->side, job->part, job->conflicts, err)) != MIG_OK ||
+        (result = node_store_letters(bulk->side, job->run, job->part, job->conflicts, false,
+                                     err)) != MIG_OK ||
         (result = node_book_part(bulk->side, job->run, job->part, job->conflicts, job->digests,
                                  &job->counts, err)) != MIG_OK)
         return result;

@@ -34,13 +34,15 @@ static bool is_letter(const struct mig_part *part, const bool *conflicts, size_t
     return conflicts[i] || part->envelopes[i].route == MIG_ROUTE_REJECTED;
 }
 
-static int store_rejected(struct mig_node *node, const struct mig_part *part, const bool *conflicts,
-                          struct mig_error *err)
+/* Into the staging table, where the books look for them as well. */
+static int stage_rejected(struct mig_node *node, const struct mig_part *part, const bool *conflicts,
+                          uint64_t *ret_letters, struct mig_error *err)
 {
     mig_cleanup(mig_buffer_release) struct mig_buffer record = MIG_BUFFER_INIT(RECORD_LIMIT);
     uint64_t letters = 0, arrived;
     int result = MIG_OK;
 
+    *ret_letters = 0;
     for (size_t i = 0; i < part->row_count && result == MIG_OK; i++) {
         if (!is_letter(part, conflicts, i))
             continue;
@@ -60,77 +62,102 @@ static int store_rejected(struct mig_node *node, const struct mig_part *part, co
         return mig_fail(err, MIG_E_CORRUPT,
                         "node '%s': %" PRIu64 " dead letters arrived of %" PRIu64,
                         node->entry->name, arrived, letters);
-    return mig_pg_exec(node->pg,
-                       "SELECT count(*) FROM mig_stage_letters s, insert_migration_dead_letter_box("
-                       "s.kind, s.seq, s.payload, s.reason, s.retryable)",
-                       err);
+    *ret_letters = letters;
+    return MIG_OK;
 }
 
-static int delete_letter(struct mig_node *node, const char *kind, const char *id, bool *ret_deleted,
-                         struct mig_error *err)
+/* What becomes of a letter whose row is in the part; NULL when it stays as it is. Rows that the
+ * source no longer has keep theirs: nothing else is left of them. So do rows that have expired, if
+ * nobody asked for this row: a part from a bundle does not tell them from those. */
+static const char *outcome_of(const struct mig_part *part, const bool *conflicts, size_t i,
+                              bool retried)
+{
+    if (i == part->row_count || (part->envelopes[i].route == MIG_ROUTE_EXPIRED && !retried))
+        return NULL;
+    if (is_letter(part, conflicts, i))
+        return "rewritten";
+    switch (part->envelopes[i].route) {
+    case MIG_ROUTE_EXPIRED:
+        return "expired";
+    case MIG_ROUTE_CHAIN:
+        return "for_chain";
+    default:
+        return "on_node";
+    }
+}
+
+/* Letters of an earlier run, or of another tool, about rows of the part: they are replaced by what
+ * is staged or, where their row has another state now, removed; as they stood they are kept. */
+static int end_former(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
+                      const bool *conflicts, bool retried, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    int result = mig_pg_query(node->pg, "SELECT delete_migration_dead_letter_box($1, $2)",
-                              (const char *const[]){kind, id}, 2, &answer, err);
-
-    if (result == MIG_OK)
-        *ret_deleted = answer.rows == 1 && mig_pg_bool(&answer, 0, 0);
-    return result;
-}
-
-int node_forget_letter(struct mig_node *node, const struct mig_dead_letter *letter,
-                       struct mig_error *err)
-{
-    char number[NODE_NUMBER_SIZE];
-    bool deleted;
-    int result = delete_letter(node, mig_kind_info(letter->kind)->name,
-                               node_number(letter->id, number), &deleted, err);
-
-    if (result != MIG_OK || deleted)
-        return result;
-    mig_fail(err, MIG_E_CONFLICT, "node '%s': the dead letter of %s %" PRId64 " is gone",
-             node->entry->name, mig_kind_info(letter->kind)->name, letter->id);
-    return mig_hint(err, "somebody else was at it: list the rejected rows anew");
-}
-
-/* A letter of an earlier run, or of another tool, about a row that has another state now. Rows that
- * the source no longer has keep theirs: nothing else is left of them. So do rows that have expired:
- * a part from a bundle does not tell them from those. */
-static int remove_outdated(struct mig_node *node, const struct mig_part *part,
-                           const bool *conflicts, struct mig_error *err)
-{
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    mig_cleanup(node_former_release) struct node_former former = NODE_FORMER_INIT;
     char first[NODE_NUMBER_SIZE], last[NODE_NUMBER_SIZE];
     const char *table = mig_table_info(part->table)->name;
     int result = mig_pg_query(
         node->pg,
-        "SELECT source_table, sequence_id FROM migration_dead_letter_box WHERE sequence_id BETWEEN"
-        " $1 AND $2 AND source_table IN ($3, CASE $3 WHEN 'group_messages' THEN 'commit_messages'"
-        " ELSE $3 END)",
+        "SELECT source_table, sequence_id, reason FROM migration_dead_letter_box WHERE sequence_id"
+        " BETWEEN $1 AND $2 AND source_table IN ($3, CASE $3 WHEN 'group_messages' THEN"
+        " 'commit_messages' ELSE $3 END)",
         (const char *const[]){node_number(part->first_id, first), node_number(part->last_id, last),
                               table},
         3, &answer, err);
 
     for (int row = 0; row < answer.rows && result == MIG_OK; row++) {
-        const char *kind = mig_pg_text(&answer, row, 0), *id = mig_pg_text(&answer, row, 1);
-        const size_t i = node_row_of(part, mig_pg_int64(&answer, row, 1));
-        bool deleted;
+        const char *kind = mig_pg_text(&answer, row, 0);
+        const int64_t id = mig_pg_int64(&answer, row, 1);
+        const size_t i = node_row_of(part, id);
+        const char *outcome = outcome_of(part, conflicts, i, retried);
 
-        if (i == part->row_count || part->envelopes[i].route == MIG_ROUTE_EXPIRED ||
-            (is_letter(part, conflicts, i) &&
-             strcmp(mig_kind_info(part->envelopes[i].kind)->name, kind) == 0))
-            continue;
-        result = delete_letter(node, kind, id, &deleted, err);
+        if (outcome)
+            result = node_former_add(
+                &former,
+                &(struct node_former_letter){
+                    .kind = kind,
+                    .id = id,
+                    .outcome = outcome,
+                    .foreign = mig_reason_parse(mig_pg_text(&answer, row, 2)) == MIG_REASON_NONE,
+                    .leaves = !is_letter(part, conflicts, i) ||
+                              strcmp(mig_kind_info(part->envelopes[i].kind)->name, kind) != 0},
+                err);
     }
-    return result;
+    return result == MIG_OK ? node_former_end(node, &former, run, part, retried, err) : result;
 }
 
-int node_store_letters(struct mig_node *node, const struct mig_part *part, const bool *conflicts,
+int node_lock_letter(struct mig_node *node, const struct mig_dead_letter *letter,
+                     struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    const char *kind = mig_kind_info(letter->kind)->name;
+    char number[NODE_NUMBER_SIZE];
+    int result =
+        mig_pg_query(node->pg,
+                     "SELECT FROM migration_dead_letter_box WHERE source_table = $1"
+                     " AND sequence_id = $2 FOR UPDATE",
+                     (const char *const[]){kind, node_number(letter->id, number)}, 2, &answer, err);
+
+    if (result != MIG_OK || answer.rows == 1)
+        return result;
+    mig_fail(err, MIG_E_CONFLICT, "node '%s': the dead letter of %s %" PRId64 " is gone",
+             node->entry->name, kind, letter->id);
+    return mig_hint(err, "somebody else was at it: list the rejected rows anew");
+}
+
+int node_store_letters(struct mig_node *node, const struct mig_run *run,
+                       const struct mig_part *part, const bool *conflicts, bool retried,
                        struct mig_error *err)
 {
-    int result = remove_outdated(node, part, conflicts, err);
+    uint64_t letters;
+    int result;
 
-    return result == MIG_OK ? store_rejected(node, part, conflicts, err) : result;
+    if ((result = stage_rejected(node, part, conflicts, &letters, err)) != MIG_OK ||
+        (result = end_former(node, run, part, conflicts, retried, err)) != MIG_OK || letters == 0)
+        return result;
+    return mig_pg_exec(node->pg,
+                       "SELECT count(*) FROM mig_stage_letters s, insert_migration_dead_letter_box("
+                       "s.kind, s.seq, s.payload, s.reason, s.retryable)",
+                       err);
 }
 
 /* ---- asked for by people ------------------------------------------------------------------ */
@@ -145,25 +172,25 @@ void mig_dead_letters_release(struct mig_dead_letters *letters)
     *letters = (struct mig_dead_letters){0};
 }
 
-#define UTC_TEXT(column) "to_char(" column ", 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
-
 /* An array, not a pointer: it is a format, which the compiler then checks in every build. */
-/* The columns and the join of waivers, and the condition on the run, stand only where our books do.
- */
-static const char letters_sql[] =
-    "SELECT l.source_table, l.sequence_id, l.reason, l.retryable, " UTC_TEXT(
-        "l.added_at") ", " UTC_TEXT("l.retried_at") ", octet_length(l.payload), %s FROM "
-                                                    "migration_dead_letter_box l %s"
-                                                    " WHERE l.source_table = ANY ($7::text[])"
-                                                    " AND ($1::text IS NULL OR l.source_table = $1)"
-                                                    " AND ($2::bigint IS NULL OR l.sequence_id = "
-                                                    "$2)"
-                                                    " AND ($3::text IS NULL OR l.reason = $3)"
-                                                    " AND ($4::text IS NULL OR (l.source_table, "
-                                                    "l.sequence_id) > ($4, $5::bigint))"
-                                                    " AND ($8::text IS NULL OR %s)"
-                                                    " ORDER BY l.source_table, l.sequence_id LIMIT "
-                                                    "$6";
+/* The columns and the joins of waivers and conflicts, and the condition on the run, stand only
+ * where our books do. */
+static const char letters_sql[] = "SELECT l.source_table, l.sequence_id, l.reason, "
+                                  "l.retryable, " NODE_UTC_TEXT("l.added_at") ", " NODE_UTC_TEXT(
+                                      "l.retried_at") ", octet_length(l.payload), %s FROM "
+                                                      "migration_dead_letter_box l %s"
+                                                      " WHERE l.source_table = ANY ($7::text[])"
+                                                      " AND ($1::text IS NULL OR l.source_table = "
+                                                      "$1)"
+                                                      " AND ($2::bigint IS NULL OR l.sequence_id = "
+                                                      "$2)"
+                                                      " AND ($3::text IS NULL OR l.reason = $3)"
+                                                      " AND ($4::text IS NULL OR (l.source_table, "
+                                                      "l.sequence_id) > ($4, $5::bigint))"
+                                                      " AND ($8::text IS NULL OR %s)"
+                                                      " ORDER BY l.source_table, l.sequence_id "
+                                                      "LIMIT "
+                                                      "$6";
 
 /* Times that no calendar has (infinity) are nothing that a migrator writes. */
 static int take_time(const struct mig_node *node, const struct mig_pg_result *answer, int row,
@@ -182,6 +209,23 @@ static int take_time(const struct mig_node *node, const struct mig_pg_result *an
     return MIG_OK;
 }
 
+static void take_conflict(const struct mig_pg_result *answer, int row, int column,
+                          struct mig_conflict *conflict)
+{
+    const struct {
+        char *place;
+        size_t size;
+    } texts[] = {{conflict->held, sizeof conflict->held},
+                 {conflict->given, sizeof conflict->given},
+                 {conflict->differs, sizeof conflict->differs}};
+
+    for (size_t i = 0; i < mig_count_of(texts); i++) {
+        const char *text = mig_pg_text(answer, row, column + (int) i);
+
+        snprintf(texts[i].place, texts[i].size, "%s", text ? text : "");
+    }
+}
+
 static int take_letter(const struct mig_node *node, const struct mig_pg_result *answer, int row,
                        struct mig_dead_letter *letter, struct mig_error *err)
 {
@@ -197,6 +241,7 @@ static int take_letter(const struct mig_node *node, const struct mig_pg_result *
         (result = take_time(node, answer, row, 5, "retried_at", letter->retried_at, err)) != MIG_OK)
         return result;
     letter->payload_size = (size_t) mig_pg_int64(answer, row, 6);
+    take_conflict(answer, row, 10, &letter->conflict);
     letter->waived = mig_pg_text(answer, row, 7) != NULL;
     if (!letter->waived)
         return MIG_OK;
@@ -240,10 +285,13 @@ int mig_node_letters(struct mig_node *node, const struct mig_letter_filter *filt
 
     list_kinds(kinds, sizeof kinds);
     snprintf(sql, sizeof sql, letters_sql,
-             node->has_books ? "w.reason, w.who, " UTC_TEXT("w.waived_at AT TIME ZONE 'UTC'")
-                             : "NULL, NULL, NULL",
+             node->has_books ? "w.reason, w.who, " NODE_UTC_TEXT(
+                                   "w.waived_at AT TIME ZONE 'UTC'") ", c.held, c.given, c.differs"
+                             : "NULL, NULL, NULL, NULL, NULL, NULL",
              node->has_books ? "LEFT JOIN xmtp_migrate.waivers w ON w.kind = l.source_table AND"
                                " w.sequence_id = l.sequence_id AND w.rejected_for = l.reason"
+                               " LEFT JOIN xmtp_migrate.conflicts c ON l.reason = 'conflict' AND"
+                               " c.kind = l.source_table AND c.sequence_id = l.sequence_id"
                              : "",
              node->has_books ? "EXISTS (SELECT FROM xmtp_migrate.rejected r WHERE r.run = $8 AND"
                                " r.kind = l.source_table AND r.sequence_id = l.sequence_id AND"

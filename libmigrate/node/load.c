@@ -57,10 +57,10 @@ static int store_rows(struct mig_node *node, struct node_load_job *job, uint64_t
 {
     int result;
 
-    if ((result = node_store_envelopes(node, job->part, staged, job->conflicts, &job->counts,
-                                       err)) != MIG_OK ||
-        (job->letter && (result = node_forget_letter(node, job->letter, err)) != MIG_OK) ||
-        (result = node_store_letters(node, job->part, job->conflicts, err)) != MIG_OK)
+    if ((result = node_store_envelopes(node, job, staged, err)) != MIG_OK ||
+        (job->letter && (result = node_lock_letter(node, job->letter, err)) != MIG_OK) ||
+        (result = node_store_letters(node, job->run, job->part, job->conflicts, job->letter != NULL,
+                                     err)) != MIG_OK)
         return result;
     if (job->letter)
         return node_book_retry(node, job->run, job->part, job->conflicts, job->letter, &job->counts,
@@ -133,14 +133,17 @@ int mig_node_load(struct mig_node *node, const struct mig_run *run, const struct
                   struct mig_error *err)
 {
     mig_cleanup(node_free_flags) bool *conflicts = calloc(part->row_count + 1, sizeof *conflicts);
-    struct node_load_job job = {run, part, digests, NULL, conflicts, {0}};
+    struct node_load_job job = {
+        .run = run, .part = part, .digests = digests, .conflicts = conflicts};
     bool booked = false, taken = false;
     int result;
 
     if (!conflicts)
         return mig_fail(err, MIG_E_NOMEM, "node '%s': out of memory", node->entry->name);
     if ((result = mig_stop_check(node->stop, err)) != MIG_OK ||
-        (result = node_booked(node, run->facts.run, part, &booked, err)) != MIG_OK)
+        (result = node_booked(node, run->facts.run, part, &booked, err)) != MIG_OK ||
+        (result = node_tracker_at_begin(node, run->facts.run, part->table, &job.tracker, err)) !=
+            MIG_OK)
         return result;
     if (!booked && (result = node_bulk_take(node, &job, &taken, err)) == MIG_OK && !taken)
         result = store_in_transaction(node, &job, err);
@@ -152,11 +155,16 @@ int mig_node_load(struct mig_node *node, const struct mig_run *run, const struct
 }
 
 int mig_node_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
-                   const struct mig_dead_letter *letter, struct mig_load_result *ret_result,
-                   struct mig_error *err)
+                   const struct mig_dead_letter *letter, const struct mig_repair *repair,
+                   struct mig_load_result *ret_result, struct mig_error *err)
 {
     bool conflict = false;
-    struct node_load_job job = {run, part, NULL, letter, &conflict, {0}};
+    struct node_load_job job = {.run = run,
+                                .part = part,
+                                .letter = letter,
+                                .repair = repair,
+                                .conflicts = &conflict,
+                                .tracker = INT64_MIN};
     int result = mig_node_claim(node, err);
 
     if (result == MIG_OK && (result = store_in_transaction(node, &job, err)) != MIG_OK)

@@ -153,6 +153,8 @@ int mig_node_last_part(struct mig_node *node, const char *run, enum mig_table ta
 
 struct mig_load_result {
     uint64_t loaded, already_there, conflicts;
+    uint64_t replaced; /* of those loaded: over what the node held otherwise */
+    uint64_t holes;    /* of those loaded: up to where the node's tracker was when the run began */
 };
 
 /* What a part was when it was read, as SHA-256 in hex; "" when it has no such rows. Taken once for
@@ -242,8 +244,12 @@ struct mig_node_sums {
     struct mig_tally tally;
     uint64_t loaded[MIG_KIND_COUNT], already_there[MIG_KIND_COUNT];
     uint64_t conflicts[MIG_KIND_COUNT]; /* in tally they stand as rejected, not as for_nodes */
-    uint64_t settled[MIG_TABLE_COUNT];  /* rows counted in settled parts */
-    int64_t bounds[MIG_TABLE_COUNT];    /* where the run's ranges end here */
+    /* Of those loaded, the rows that another tool should have brought: the node's tracker was
+     * behind them when the run began. */
+    uint64_t holes[MIG_KIND_COUNT];
+    uint64_t other_letters;            /* of another tool, that the run ended or wrote anew */
+    uint64_t settled[MIG_TABLE_COUNT]; /* rows counted in settled parts */
+    int64_t bounds[MIG_TABLE_COUNT];   /* where the run's ranges end here */
     char *gap; /* where a table's parts leave a gap, overlap or end early, or NULL */
     char *odd; /* what no program of ours would write into the books, or NULL */
     bool finished;
@@ -285,6 +291,12 @@ int mig_node_chain_parts(struct mig_node *node, const char *run, struct mig_chai
 
 /* ---- dead letters ------------------------------------------------------------------------- */
 
+/* What a node holds under an id and what would be loaded, when the two differ. */
+struct mig_conflict {
+    char held[65], given[65]; /* SHA-256 of the two envelopes; held "" where there is none */
+    char differs[32]; /* which of "topic,expiry,envelope" do; "" when nobody wrote it down */
+};
+
 struct mig_dead_letter {
     enum mig_kind kind;
     int64_t id;
@@ -292,6 +304,7 @@ struct mig_dead_letter {
     bool retryable;
     char added_at[MIG_TIME_TEXT_SIZE], retried_at[MIG_TIME_TEXT_SIZE];
     size_t payload_size;
+    struct mig_conflict conflict;
     bool waived;
     char *waiver_reason, *waiver_who; /* NULL when not waived */
     char waiver_when[MIG_TIME_TEXT_SIZE];
@@ -335,15 +348,48 @@ int mig_node_letter_payloads(struct mig_node *node, const struct mig_dead_letter
 int mig_node_waive(struct mig_node *node, enum mig_kind kind, int64_t id, const char *reason,
                    const char *who, struct mig_error *err);
 
+/* Somebody's word that what the node holds may be replaced; who and why are kept with it. */
+struct mig_repair {
+    const char *who, *reason;
+};
+
 /*
  * Loads one row again that is a dead letter (part holds just that row, transformed anew, bound for
  * nodes or rejected again): envelope, removal of the letter or its new reason, and the correction
- * of the run's account, in one transaction. *ret_result tells a row that is a conflict (again) from
- * one that is there now. Errors: as mig_node_load(); MIG_E_CONFLICT when the letter is gone.
+ * of the run's account, in one transaction. What leaves the box is kept as a former letter.
+ * *ret_result tells a row that is a conflict (again) from one that is there now. With a repair (or
+ * NULL) what the node holds otherwise is replaced, and kept as it was in xmtp_migrate.replaced.
+ * Errors: as mig_node_load(); MIG_E_CONFLICT when the letter is gone; MIG_E_REFUSED when a row to
+ * be replaced is another by now than when the conflict was found.
  */
 int mig_node_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
-                   const struct mig_dead_letter *letter, struct mig_load_result *ret_result,
-                   struct mig_error *err);
+                   const struct mig_dead_letter *letter, const struct mig_repair *repair,
+                   struct mig_load_result *ret_result, struct mig_error *err);
+
+/* ---- letters that have left the box -------------------------------------------------------- */
+
+/* A letter as it stood before it left the box, or before another took its place. */
+struct mig_former_letter {
+    enum mig_kind kind;
+    int64_t id;
+    char outcome[16]; /* "on_node", "for_chain", "expired", "rewritten" */
+    char run[33];
+    bool retried;      /* by a retry; else by a run */
+    bool foreign_tool; /* another tool had put it there */
+    char reason[64];
+    bool retryable;
+    char added_at[MIG_TIME_TEXT_SIZE], retried_at[MIG_TIME_TEXT_SIZE], ended_at[MIG_TIME_TEXT_SIZE];
+    struct mig_bytes payload; /* only asked for by kind and id; lies in the arena */
+    size_t payload_size;
+    struct mig_conflict conflict;
+    const char *repair_who, *repair_reason; /* the node's row was replaced; or NULL */
+};
+/* Those that filter names, in the order of kind's name, id and time, into arena. reason and run of
+ * the filter are those of the former letter. *ret_more: there are more than its limit.
+ * Errors: as pg. */
+int mig_node_former_letters(struct mig_node *node, const struct mig_letter_filter *filter,
+                            struct mig_arena *arena, struct mig_former_letter **ret_letters,
+                            size_t *ret_count, bool *ret_more, struct mig_error *err);
 
 /* ---- reading back ------------------------------------------------------------------------- */
 

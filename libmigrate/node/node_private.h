@@ -18,6 +18,9 @@
     "originator_node_id = %" PRIu32 " AND originator_sequence_id BETWEEN '%" PRId64                \
     "'::bigint AND '%" PRId64 "'::bigint"
 
+/* A time of the node as RFC 3339. */
+#define NODE_UTC_TEXT(column) "to_char(" column ", 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+
 /* The bands that are known to have their leaves. */
 struct node_band {
     uint32_t originator;
@@ -60,6 +63,12 @@ struct node_bulks {
     int64_t slow_start; /* asked for once a band, not once a part */
 };
 
+/* Kept of the run that was asked about last. */
+struct node_trackers {
+    char run[64];
+    int64_t ids[MIG_TABLE_COUNT];
+};
+
 struct mig_node {
     const struct mig_manifest *manifest;
     const struct mig_manifest_node *entry;
@@ -78,6 +87,7 @@ struct mig_node {
     size_t band_count;
     struct node_reading reading;
     struct node_bulks bulks[MIG_TABLE_COUNT];
+    struct node_trackers trackers;
     bool has_way; /* way is known: BULK, or why no band of this node goes that way */
     enum mig_way way;
 };
@@ -159,7 +169,9 @@ struct node_load_job {
     const struct mig_part *part;
     const struct mig_part_digests *digests;
     const struct mig_dead_letter *letter; /* NULL for a part of a run */
+    const struct mig_repair *repair;      /* what the node holds otherwise makes room; or NULL */
     bool *conflicts;                      /* a flag a row */
+    int64_t tracker; /* where the node's tracker was when the run began; rows up to it are holes */
     struct mig_load_result counts;
 };
 
@@ -205,12 +217,12 @@ int node_stage_prepare(struct mig_node *node, struct mig_error *err);
 /* Learns the id of a payer, writing it down where it is new. */
 int node_find_payer(struct mig_node *node, const char *address, struct mig_error *err);
 /* stage.c: envelopes of a part into the node's tables, in the transaction under way: first into a
- * table of our own, which needs no lock of the node's, then into its own. conflicts is an array of
- * part->row_count flags, set for rows that the node holds with other bytes. */
+ * table of our own, which needs no lock of the node's, then into its own. Flags rows that the node
+ * holds with other bytes as conflicts, and counts. */
 int node_stage_envelopes(struct mig_node *node, const struct mig_part *part, uint64_t *ret_staged,
                          struct mig_error *err);
-int node_store_envelopes(struct mig_node *node, const struct mig_part *part, uint64_t staged,
-                         bool *conflicts, struct mig_load_result *result, struct mig_error *err);
+int node_store_envelopes(struct mig_node *node, struct node_load_job *job, uint64_t staged,
+                         struct mig_error *err);
 
 /* The payer, and all that is staged, which the node lacks, with the usage of it. */
 int node_insert_staged(struct mig_node *node, uint32_t originator, uint64_t count,
@@ -242,12 +254,53 @@ int node_write_renewed_down(struct mig_node *node, const struct node_ids *ids,
                             struct mig_error *err);
 void node_tell_renewed(const struct mig_node *node, const struct mig_renew_result *counts);
 
-/* letters.c: takes a letter out of the box. Errors: MIG_E_CONFLICT when it is gone already. */
-int node_forget_letter(struct mig_node *node, const struct mig_dead_letter *letter,
+/* SQL for a digest of all that a node holds of a row in meta m and blob b. Each piece is of one
+ * length, so that no two states of a row can look alike. */
+#define NODE_ROW_DIGEST                                                                            \
+    "encode(sha256(coalesce(sha256(m.topic) || int8send(m.expiry), '') ||"                         \
+    " coalesce(sha256(b.originator_envelope), '')), 'hex')"
+/* conflicts.c: what the node holds, and what would be loaded, of staged rows that differ. ids: an
+ * array literal. */
+int node_note_conflicts(struct mig_node *node, const struct node_load_job *job, uint32_t originator,
+                        const char *ids, uint64_t count, struct mig_error *err);
+/* Puts what is staged over what the node holds, which is kept, if it is what was last noted.
+ * Errors: MIG_E_REFUSED when it is not. */
+int node_replace_conflicts(struct mig_node *node, struct node_load_job *job, uint32_t originator,
+                           const char *ids, uint64_t count, struct mig_error *err);
+
+/* letters.c: keeps a letter from others until the transaction ends. Errors: MIG_E_CONFLICT when it
+ * is gone already. */
+int node_lock_letter(struct mig_node *node, const struct mig_dead_letter *letter,
+                     struct mig_error *err);
+/* The part's dead letters, in the transaction under way; retried: somebody asked for these rows. */
+int node_store_letters(struct mig_node *node, const struct mig_run *run,
+                       const struct mig_part *part, const bool *conflicts, bool retried,
                        struct mig_error *err);
-/* The part's dead letters, in the transaction under way. */
-int node_store_letters(struct mig_node *node, const struct mig_part *part, const bool *conflicts,
-                       struct mig_error *err);
+
+/* former.c: letters of which nothing, or something else, is to stand in the box. */
+struct node_former_letter {
+    const char *kind, *outcome;
+    int64_t id;
+    bool foreign; /* another tool had put it there */
+    bool leaves;  /* the box; else what is staged takes its place */
+};
+struct node_former {
+    struct mig_buffer kinds, ids, outcomes, foreign, leaves; /* array literals, once ended */
+    uint64_t rewritten_foreign, ended_foreign;
+};
+#define NODE_FORMER_INIT                                                                           \
+    ((struct node_former){.kinds = MIG_BUFFER_INIT(NODE_TEXT_LIMIT),                               \
+                          .ids = MIG_BUFFER_INIT(NODE_TEXT_LIMIT),                                 \
+                          .outcomes = MIG_BUFFER_INIT(NODE_TEXT_LIMIT),                            \
+                          .foreign = MIG_BUFFER_INIT(NODE_TEXT_LIMIT),                             \
+                          .leaves = MIG_BUFFER_INIT(NODE_TEXT_LIMIT)})
+void node_former_release(struct node_former *former);
+int node_former_add(struct node_former *former, const struct node_former_letter *letter,
+                    struct mig_error *err);
+/* Writes down how they stood, unless what is staged says the same, and takes those that leave out
+ * of the box. */
+int node_former_end(struct mig_node *node, struct node_former *former, const struct mig_run *run,
+                    const struct mig_part *part, bool retried, struct mig_error *err);
 
 /* waivers.c: takes from a page of letters, in order, the waivers that were given for other bytes
  * than the node holds by now. */
@@ -279,6 +332,13 @@ int node_book_standing(struct mig_node *node, const struct mig_run *run, const s
 /* Whether the part is in the books already. */
 int node_booked(struct mig_node *node, const char *run, const struct mig_part *part,
                 bool *ret_booked, struct mig_error *err);
+
+/* trackers.c: where the node's tracker of a table was when the run began; INT64_MIN when it was
+ * nowhere. */
+int node_tracker_at_begin(struct mig_node *node, const char *run, enum mig_table table,
+                          int64_t *ret_id, struct mig_error *err);
+/* How many rows of a part that are for nodes lie at id or below. */
+uint64_t node_rows_up_to(const struct mig_part *part, int64_t id);
 
 /* pinned.c: where the rows of a run come from, if that is known. */
 int node_note_source(struct mig_node *node, const struct mig_run *run, struct mig_error *err);

@@ -204,9 +204,12 @@ static int insert_run(struct mig_node *node, const struct mig_run *run, struct m
     if (result != MIG_OK)
         return result;
     return mig_pg_query(node->pg,
-                        "INSERT INTO xmtp_migrate.runs (run, network, as_of_ns, profile,"
-                        " policy_digest, payer, originator, bounds, pinned, source, fresh)"
-                        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9::jsonb, $10, $11)",
+                        "WITH begun AS (INSERT INTO xmtp_migrate.runs (run, network, as_of_ns,"
+                        " profile, policy_digest, payer, originator, bounds, pinned, source, fresh)"
+                        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9::jsonb, $10, $11)"
+                        " RETURNING run) INSERT INTO xmtp_migrate.trackers (run, source_table,"
+                        " last_migrated_id) SELECT run, source_table, last_migrated_id FROM begun,"
+                        " migration_tracker",
                         params, mig_count_of(params), &answer, err);
 }
 

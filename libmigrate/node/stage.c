@@ -79,19 +79,22 @@ struct id_list {
 };
 
 /* What the node holds under an id of ours. A row may be half there, meta without blob or blob
- * without meta: the other half is put in if the first is right. */
+ * without meta: the other half is put in if the first is right, or is made right. */
 struct held {
-    struct id_list all, bare_meta, bare_blobs;
-    uint64_t conflicts;
+    struct id_list all, differing, bare_meta, bare_blobs;
+    uint64_t halves;        /* of those that are right */
+    uint64_t up_to_tracker; /* of those that are whole, right or not */
 };
 #define HELD_INIT                                                                                  \
     ((struct held){.all.text = MIG_BUFFER_INIT(NODE_TEXT_LIMIT),                                   \
+                   .differing.text = MIG_BUFFER_INIT(NODE_TEXT_LIMIT),                             \
                    .bare_meta.text = MIG_BUFFER_INIT(NODE_TEXT_LIMIT),                             \
                    .bare_blobs.text = MIG_BUFFER_INIT(NODE_TEXT_LIMIT)})
 
 static void held_release(struct held *held)
 {
     mig_buffer_release(&held->all.text);
+    mig_buffer_release(&held->differing.text);
     mig_buffer_release(&held->bare_meta.text);
     mig_buffer_release(&held->bare_blobs.text);
 }
@@ -118,7 +121,8 @@ static int add_id(struct id_list *list, int64_t id, struct mig_error *err)
 
 static int end_lists(struct held *held, struct mig_error *err)
 {
-    struct id_list *const lists[] = {&held->all, &held->bare_meta, &held->bare_blobs};
+    struct id_list *const lists[] = {&held->all, &held->differing, &held->bare_meta,
+                                     &held->bare_blobs};
     int result = MIG_OK;
 
     for (size_t i = 0; i < mig_count_of(lists) && result == MIG_OK; i++)
@@ -127,11 +131,9 @@ static int end_lists(struct held *held, struct mig_error *err)
     return result;
 }
 
-static int sort_held(struct mig_node *node, const struct mig_part *part,
-                     const struct mig_pg_result *answer, bool *conflicts, struct held *held,
-                     struct mig_error *err)
+static int sort_held(const struct node_load_job *job, const struct mig_pg_result *answer,
+                     struct held *held, struct mig_error *err)
 {
-    int64_t first = 0;
     int result = MIG_OK;
 
     for (int row = 0; row < answer->rows && result == MIG_OK; row++) {
@@ -140,20 +142,15 @@ static int sort_held(struct mig_node *node, const struct mig_part *part,
                    has_blob = mig_pg_bool(answer, row, 3);
 
         result = add_id(&held->all, id, err);
-        if (!same) {
-            conflicts[node_row_of(part, id)] = true;
-            first = held->conflicts++ == 0 || id < first ? id : first;
-        } else if (result == MIG_OK && !(has_meta && has_blob)) {
+        if (result == MIG_OK && !same)
+            result = add_id(&held->differing, id, err);
+        if (!same && !job->repair)
+            job->conflicts[node_row_of(job->part, id)] = true;
+        else if (result == MIG_OK && !(has_meta && has_blob))
             result = add_id(has_meta ? &held->bare_meta : &held->bare_blobs, id, err);
-        }
+        held->halves += same && !(has_meta && has_blob);
+        held->up_to_tracker += (!same || (has_meta && has_blob)) && id <= job->tracker;
     }
-    if (held->conflicts > 0)
-        mig_log(node->hooks, MIG_LOG_WARN,
-                "node '%s': %" PRIu64
-                " rows of %s are there with other bytes, the first is %" PRId64
-                ": kept as they are, see xmtp-migrate rejected list",
-                node->entry->name, held->conflicts, mig_kind_info(mig_node_kind(part->table))->name,
-                first);
     return result == MIG_OK ? end_lists(held, err) : result;
 }
 
@@ -377,46 +374,58 @@ int node_insert_staged(struct mig_node *node, uint32_t originator, uint64_t coun
 }
 
 /* Key packages may have changed their standing since an earlier run brought them: those are made
- * what they are now before anything is called a conflict. */
-static int find_held_as_it_stands(struct mig_node *node, const struct mig_part *part,
+ * what they are now before anything is called a conflict. What somebody named is replaced, and
+ * kept, whatever it is. */
+static int find_held_as_it_stands(struct mig_node *node, const struct node_load_job *job,
                                   uint32_t originator, struct mig_pg_result *answer,
                                   struct mig_error *err)
 {
     bool any = false;
-    int result;
+    int result = find_held(node, job->part, originator, answer, err);
 
-    if ((result = find_held(node, part, originator, answer, err)) != MIG_OK ||
-        (result = node_renew_held(node, part, answer, &any, err)) != MIG_OK || !any)
+    if (result != MIG_OK || job->repair ||
+        (result = node_renew_held(node, job->part, answer, &any, err)) != MIG_OK || !any)
         return result;
     mig_pg_result_release(answer);
-    return find_held(node, part, originator, answer, err);
+    return find_held(node, job->part, originator, answer, err);
 }
 
-int node_store_envelopes(struct mig_node *node, const struct mig_part *part, uint64_t staged,
-                         bool *conflicts, struct mig_load_result *result_counts,
+/* Rows that the node holds with other bytes stay as they are, or make room if somebody said so. */
+static int judge_differing(struct mig_node *node, struct node_load_job *job, uint32_t originator,
+                           const struct held *held, struct mig_error *err)
+{
+    const char *ids = (const char *) held->differing.text.data;
+
+    if (held->differing.count == 0)
+        return MIG_OK;
+    return job->repair
+               ? node_replace_conflicts(node, job, originator, ids, held->differing.count, err)
+               : node_note_conflicts(node, job, originator, ids, held->differing.count, err);
+}
+
+int node_store_envelopes(struct mig_node *node, struct node_load_job *job, uint64_t staged,
                          struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     mig_cleanup(held_release) struct held held = HELD_INIT;
-    const enum mig_kind kind = mig_node_kind(part->table);
     uint32_t originator;
-    uint64_t halves;
     int result;
 
     if (staged == 0)
         return MIG_OK;
-    originator = mig_kind_info(kind)->stored_originator;
-    if ((result = find_held_as_it_stands(node, part, originator, &answer, err)) != MIG_OK ||
-        (result = sort_held(node, part, &answer, conflicts, &held, err)) != MIG_OK ||
+    originator = node_originator_of(job->part);
+    if ((result = find_held_as_it_stands(node, job, originator, &answer, err)) != MIG_OK ||
+        (result = sort_held(job, &answer, &held, err)) != MIG_OK ||
         (result = raise_clock(node, originator, err)) != MIG_OK ||
         (result = node_find_payer(node, node->payer, err)) != MIG_OK ||
+        (result = judge_differing(node, job, originator, &held, err)) != MIG_OK ||
         (result = complete_halves(node, originator, &held, err)) != MIG_OK ||
         (result = unstage_held(node, &held, err)) != MIG_OK ||
         (result = node_insert_staged(node, originator, staged - held.all.count, err)) != MIG_OK)
         return result;
-    halves = held.bare_meta.count + held.bare_blobs.count;
-    result_counts->loaded = staged - held.all.count + halves;
-    result_counts->already_there = held.all.count - halves - held.conflicts;
-    result_counts->conflicts = held.conflicts;
+    job->counts.conflicts = held.differing.count - job->counts.replaced;
+    job->counts.loaded = staged - held.all.count + held.halves + job->counts.replaced;
+    job->counts.holes = node_rows_up_to(job->part, job->tracker) - held.up_to_tracker;
+    job->counts.already_there = held.all.count - held.halves - held.differing.count;
     return MIG_OK;
 }

@@ -22,6 +22,7 @@ static uint64_t *kind_state(struct mig_node_sums *sums, enum mig_kind kind, cons
         {"loaded", &sums->loaded[kind]},
         {"already_there", &sums->already_there[kind]},
         {"conflicts", &sums->conflicts[kind]},
+        {"holes", &sums->holes[kind]},
     };
 
     for (size_t i = 0; i < mig_count_of(places); i++)
@@ -125,6 +126,20 @@ static int find_bounds(struct mig_node *node, const char *run, struct mig_node_s
     return result;
 }
 
+static int count_other_letters(struct mig_node *node, const char *run, struct mig_node_sums *sums,
+                               struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result = mig_pg_query(node->pg,
+                              "SELECT count(*) FROM xmtp_migrate.former_letters WHERE run = $1"
+                              " AND foreign_tool",
+                              (const char *const[]){run}, 1, &answer, err);
+
+    if (result == MIG_OK)
+        sums->other_letters = (uint64_t) mig_pg_int64(&answer, 0, 0);
+    return result;
+}
+
 int mig_node_sums(struct mig_node *node, const char *run, struct mig_node_sums *ret_sums,
                   struct mig_error *err)
 {
@@ -139,6 +154,7 @@ int mig_node_sums(struct mig_node *node, const char *run, struct mig_node_sums *
         (result = find_gap(node, run, &sums, err)) != MIG_OK ||
         (result = count_settled(node, run, &sums, err)) != MIG_OK ||
         (result = find_bounds(node, run, &sums, err)) != MIG_OK ||
+        (result = count_other_letters(node, run, &sums, err)) != MIG_OK ||
         (result = node_run_outcome(node, run, &sums, err)) != MIG_OK)
         return result;
     *ret_sums = sums;

@@ -6,15 +6,13 @@
 #include <string.h>
 
 /* SQL for a digest of what the node holds in the place of letter l, if that is a conflict, else
- * ''. Each piece is of one length, so that no two states of a row can look alike. */
+ * ''. */
 static int print_held(struct mig_buffer *sql, struct mig_error *err)
 {
-    int result = mig_buffer_print(
-        sql, err,
-        "CASE l.reason WHEN '%s' THEN (SELECT encode(sha256(coalesce(sha256(m.topic) ||"
-        " int8send(m.expiry), '') || coalesce(sha256(b.originator_envelope), '')), 'hex')"
-        " FROM (SELECT CASE l.source_table",
-        mig_reason_info(MIG_REASON_CONFLICT)->name);
+    int result = mig_buffer_print(sql, err,
+                                  "CASE l.reason WHEN '%s' THEN (SELECT " NODE_ROW_DIGEST
+                                  " FROM (SELECT CASE l.source_table",
+                                  mig_reason_info(MIG_REASON_CONFLICT)->name);
 
     for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
         result = mig_buffer_print(sql, err, " WHEN '%s' THEN %" PRIu32,

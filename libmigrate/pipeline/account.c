@@ -179,6 +179,12 @@ static int check_node(struct mig_account *account, const struct mig_account_node
                                              " some changed or were pruned at the source meanwhile:"
                                              " begin a new run (xmtp-migrate run --new-run)",
                                              mig_kind_info((enum mig_kind) kind)->name, node->name);
+    for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
+        if (sums->holes[kind] > sums->loaded[kind])
+            result = mig_account_add_problem(
+                account, err, "%s: node '%s' filled %" PRIu64 " holes with %" PRIu64 " rows loaded",
+                mig_kind_info((enum mig_kind) kind)->name, node->name, sums->holes[kind],
+                sums->loaded[kind]);
     if (result == MIG_OK && as_far && !same_reasons(sums, first))
         result = mig_account_add_problem(
             account, err, "node '%s' rejected rows for other reasons than the first node",
@@ -227,6 +233,8 @@ static int add_node(struct mig_account *account, struct mig_node *node,
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
     memcpy(entry->loaded, sums->loaded, sizeof entry->loaded);
     memcpy(entry->already_there, sums->already_there, sizeof entry->already_there);
+    memcpy(entry->holes, sums->holes, sizeof entry->holes);
+    entry->other_letters = sums->other_letters;
     account->node_count++;
     return MIG_OK;
 }

@@ -20,6 +20,8 @@ static struct json_object *nodes_to_json(const struct mig_account *account, int 
         add_number(counts, "already_there", node->already_there[kind]);
         if (node->beside_conflicts[kind] > 0)
             add_number(counts, "beside_conflicts", node->beside_conflicts[kind]);
+        if (node->holes[kind] > 0)
+            add_number(counts, "holes", node->holes[kind]);
         json_object_object_add(nodes, node->name, counts);
     }
     return nodes;
@@ -91,6 +93,20 @@ static struct json_object *waivers_to_json(const struct mig_account *account)
     return list;
 }
 
+/* NULL when there is nothing to say. */
+static struct json_object *other_letters_to_json(const struct mig_account *account)
+{
+    struct json_object *object = NULL;
+
+    for (size_t i = 0; i < account->node_count; i++) {
+        if (account->nodes[i].other_letters == 0)
+            continue;
+        object = object ? object : json_object_new_object();
+        add_number(object, account->nodes[i].name, account->nodes[i].other_letters);
+    }
+    return object;
+}
+
 static struct json_object *problems_to_json(const struct mig_account *account)
 {
     struct json_object *list = json_object_new_array();
@@ -103,7 +119,8 @@ static struct json_object *problems_to_json(const struct mig_account *account)
 struct json_object *mig_account_to_json(const struct mig_account *account)
 {
     struct json_object *document = json_object_new_object();
-    struct json_object *kinds = json_object_new_object();
+    struct json_object *kinds = json_object_new_object(),
+                       *other_letters = other_letters_to_json(account);
     char as_of[MIG_TIME_TEXT_SIZE];
 
     mig_time_format(account->facts.as_of_ns, as_of);
@@ -121,6 +138,8 @@ struct json_object *mig_account_to_json(const struct mig_account *account)
     json_object_object_add(document, "blockers", mig_blockers_to_json(&account->blockers));
     if (account->waiver_count > 0)
         json_object_object_add(document, "waivers", waivers_to_json(account));
+    if (other_letters)
+        json_object_object_add(document, "letters_of_other_tools", other_letters);
     if (account->problem_count > 0)
         json_object_object_add(document, "problems", problems_to_json(account));
     json_object_object_add(document, "verdict",

@@ -60,6 +60,10 @@ struct mig_account_node {
     uint64_t loaded[MIG_KIND_COUNT], already_there[MIG_KIND_COUNT];
     /* Rows that are right here but a conflict on another node, and so rejected as a whole. */
     uint64_t beside_conflicts[MIG_KIND_COUNT];
+    /* Of the rows loaded: up to where the node's tracker was when the run began, so that the tool
+     * that kept it had left them out. */
+    uint64_t holes[MIG_KIND_COUNT];
+    uint64_t other_letters; /* of another tool, that the run ended or wrote anew */
 };
 
 /* A rejected row that somebody waived on every node that rejected it. */
@@ -99,8 +103,8 @@ int mig_account_add_problem(struct mig_account *account, struct mig_error *err, 
                             ...) __attribute__((format(printf, 3, 4)));
 
 /* The document "xmtp-migrate/account/1"; a json-c object that the caller puts. NULL: no memory.
- * Members that are seldom needed (waivers, problems, expired_early, beside_conflicts) stand in it
- * only when there is something to say. */
+ * Members that are seldom needed (waivers, problems, expired_early, beside_conflicts, holes,
+ * letters_of_other_tools) stand in it only when there is something to say. */
 struct json_object *mig_account_to_json(const struct mig_account *account);
 
 /* MIG_OK when green, MIG_E_PARTIAL, MIG_E_TEMPORARY when the run is only not at its end, or
@@ -281,6 +285,7 @@ int mig_pipeline_load(const struct mig_manifest *manifest, const char *in, const
 
 struct mig_retry_summary {
     uint64_t tried, loaded, rejected_again, expired, left; /* left: see the log why */
+    uint64_t replaced; /* of those loaded: over what a node held otherwise */
 };
 
 /*
@@ -291,5 +296,27 @@ struct mig_retry_summary {
 int mig_pipeline_retry(const struct mig_manifest *manifest, const struct mig_letter_filter *filter,
                        const struct mig_hooks *hooks, const struct mig_stop *stop,
                        struct mig_retry_summary *ret_summary, struct mig_error *err);
+
+/* Conflicts that are to be repaired, each named. */
+struct mig_row_name {
+    enum mig_kind kind;
+    int64_t id;
+};
+struct mig_replacing {
+    const struct mig_row_name *rows;
+    size_t count;
+    const char *node; /* on this one only; NULL: wherever they are conflicts */
+    struct mig_repair repair;
+};
+
+/*
+ * Puts what would be loaded in the place of what nodes hold otherwise, for the rows named and no
+ * others; what they held is kept, whole. Errors: as mig_pipeline_retry(); MIG_E_USAGE, before
+ * anything is changed, naming a row that is no conflict; MIG_E_REFUSED for a row that is another by
+ * now than when the conflict was found.
+ */
+int mig_pipeline_replace(const struct mig_manifest *manifest, const struct mig_replacing *replacing,
+                         const struct mig_hooks *hooks, const struct mig_stop *stop,
+                         struct mig_retry_summary *ret_summary, struct mig_error *err);
 
 #endif

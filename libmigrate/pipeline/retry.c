@@ -1,4 +1,5 @@
-/* Dead letters tried once more, node by node, each in a transaction of its own. */
+/* Dead letters tried once more, node by node, each in a transaction of its own; and conflicts that
+ * somebody named, replaced the same way. */
 #include "libmigrate/pipeline/pipeline_private.h"
 
 #include <inttypes.h>
@@ -12,6 +13,7 @@ struct retry_job {
     struct mig_nodes nodes;
     struct mig_transform *transform;
     struct mig_arena scratch;
+    const struct mig_repair *repair; /* NULL: conflicts stay conflicts */
 };
 
 static void retry_job_release(struct retry_job *job)
@@ -64,6 +66,38 @@ static void leave(struct retry_job *job, struct mig_node *node,
     summary->left++;
 }
 
+/* Why the row, as it is now, is nothing to try; NULL when it may be tried. */
+static const char *why_not(const struct retry_job *job, const struct mig_envelope *envelope)
+{
+    if (envelope->route == MIG_ROUTE_CHAIN)
+        return "it is bound for the chain now; begin a new run (xmtp-migrate run --new-run), which "
+               "puts it into its place";
+    if (job->repair && envelope->route != MIG_ROUTE_NODE)
+        return "as the source has it now it is expired or rejected: there is nothing to put into "
+               "the node's row's place";
+    return NULL;
+}
+
+static void count_outcome(const struct retry_job *job, struct mig_node *node,
+                          const struct mig_dead_letter *letter, const struct mig_envelope *envelope,
+                          const struct mig_load_result *loaded, struct mig_retry_summary *summary)
+{
+    if (envelope->route == MIG_ROUTE_EXPIRED)
+        summary->expired++;
+    else if (envelope->route == MIG_ROUTE_NODE && loaded->conflicts == 0)
+        summary->loaded++;
+    else
+        summary->rejected_again++;
+    summary->replaced += loaded->replaced;
+    if (loaded->replaced > 0)
+        mig_log(job->hooks, MIG_LOG_WARN,
+                "node '%s': %s %" PRId64 " is replaced: it held an envelope with SHA-256 %s, and "
+                "holds %s now; by %s: %s",
+                mig_node_name(node), mig_kind_info(letter->kind)->name, letter->id,
+                letter->conflict.held[0] ? letter->conflict.held : "none", letter->conflict.given,
+                job->repair->who, job->repair->reason);
+}
+
 static int retry_one(struct retry_job *job, struct mig_node *node, const struct mig_run *run,
                      const struct mig_dead_letter *letter, struct mig_retry_summary *summary,
                      struct mig_error *err)
@@ -71,6 +105,7 @@ static int retry_one(struct retry_job *job, struct mig_node *node, const struct 
     mig_cleanup(mig_part_free) struct mig_part *part = NULL;
     struct mig_error reading = MIG_ERROR_INIT, trying = MIG_ERROR_INIT;
     struct mig_load_result loaded;
+    const char *why;
     int result = find_row(job, node, letter, &part, &reading);
 
     summary->tried++;
@@ -85,14 +120,11 @@ static int retry_one(struct retry_job *job, struct mig_node *node, const struct 
     }
     if ((result = mig_transform_part(job->transform, &job->scratch, part, err)) != MIG_OK)
         return result;
-    if (part->envelopes[0].route == MIG_ROUTE_CHAIN) {
-        leave(job, node, letter,
-              "it is bound for the chain now; begin a new run (xmtp-migrate run --new-run), which "
-              "puts it into its place",
-              summary);
+    if ((why = why_not(job, &part->envelopes[0]))) {
+        leave(job, node, letter, why, summary);
         return MIG_OK;
     }
-    result = mig_node_retry(node, run, part, letter, &loaded, &trying);
+    result = mig_node_retry(node, run, part, letter, job->repair, &loaded, &trying);
     if (result == MIG_E_CONFLICT) {
         leave(job, node, letter, trying.message, summary);
         return MIG_OK;
@@ -101,12 +133,7 @@ static int retry_one(struct retry_job *job, struct mig_node *node, const struct 
         *err = trying;
         return result;
     }
-    if (part->envelopes[0].route == MIG_ROUTE_NODE && loaded.conflicts == 0)
-        summary->loaded++;
-    else if (part->envelopes[0].route == MIG_ROUTE_EXPIRED)
-        summary->expired++;
-    else
-        summary->rejected_again++;
+    count_outcome(job, node, letter, &part->envelopes[0], &loaded, summary);
     return MIG_OK;
 }
 
@@ -154,32 +181,126 @@ static int find_run(struct retry_job *job, struct mig_node *node, struct mig_run
                     ret_run->facts.originator);
 }
 
+static int open_job(struct retry_job *job, const struct mig_manifest *manifest, const char *node,
+                    const struct mig_stop *stop, struct mig_error *err)
+{
+    int result;
+
+    if ((result = mig_manifest_signers(manifest, job->hooks, &job->keys.payer,
+                                       &job->keys.originator, err)) != MIG_OK ||
+        (result = mig_source_open(manifest, job->hooks, stop, &job->source, err)) != MIG_OK)
+        return result;
+    return mig_nodes_open(manifest, node, MIG_NODE_WRITE, job->hooks, stop, &job->nodes, err);
+}
+
+/* Readies a node and what rows are transformed by for it. */
+static int begin_node(struct retry_job *job, const struct mig_manifest *manifest,
+                      struct mig_node *node, struct mig_run *ret_run, struct mig_error *err)
+{
+    int result;
+
+    mig_transform_free(&job->transform);
+    if ((result = mig_node_claim(node, err)) != MIG_OK ||
+        (result = find_run(job, node, ret_run, err)) != MIG_OK ||
+        (result = pipeline_check_source(job->source, ret_run, false, err)) != MIG_OK)
+        return result;
+    return mig_transform_open(manifest, ret_run->facts.as_of_ns, job->keys.payer,
+                              job->keys.originator, &job->transform, err);
+}
+
 int mig_pipeline_retry(const struct mig_manifest *manifest, const struct mig_letter_filter *filter,
                        const struct mig_hooks *hooks, const struct mig_stop *stop,
                        struct mig_retry_summary *ret_summary, struct mig_error *err)
 {
     mig_cleanup(retry_job_release) struct retry_job job = {.hooks = hooks};
     struct mig_retry_summary summary = {0};
-    int result;
+    int result = open_job(&job, manifest, NULL, stop, err);
 
-    if ((result = mig_manifest_signers(manifest, hooks, &job.keys.payer, &job.keys.originator,
-                                       err)) != MIG_OK ||
-        (result = mig_source_open(manifest, hooks, stop, &job.source, err)) != MIG_OK ||
-        (result = mig_nodes_open(manifest, NULL, MIG_NODE_WRITE, hooks, stop, &job.nodes, err)) !=
-            MIG_OK)
-        return result;
     for (size_t i = 0; i < job.nodes.count && result == MIG_OK; i++) {
-        struct mig_node *node = job.nodes.items[i];
         struct mig_run run;
 
-        mig_transform_free(&job.transform);
-        if ((result = mig_node_claim(node, err)) != MIG_OK ||
-            (result = find_run(&job, node, &run, err)) != MIG_OK ||
-            (result = pipeline_check_source(job.source, &run, false, err)) != MIG_OK ||
-            (result = mig_transform_open(manifest, run.facts.as_of_ns, job.keys.payer,
-                                         job.keys.originator, &job.transform, err)) != MIG_OK)
-            return result;
-        result = retry_on_node(&job, node, &run, *filter, &summary, err);
+        if ((result = begin_node(&job, manifest, job.nodes.items[i], &run, err)) == MIG_OK)
+            result = retry_on_node(&job, job.nodes.items[i], &run, *filter, &summary, err);
+    }
+    if (result == MIG_OK)
+        *ret_summary = summary;
+    return result;
+}
+
+/* ---- conflicts that somebody named ---------------------------------------------------------- */
+
+static int find_conflict(struct mig_node *node, const struct mig_row_name *row,
+                         struct mig_dead_letters *ret_letters, struct mig_error *err)
+{
+    return mig_node_letters(
+        node,
+        &(struct mig_letter_filter){.has_kind = true,
+                                    .kind = row->kind,
+                                    .has_id = true,
+                                    .id = row->id,
+                                    .reason = mig_reason_info(MIG_REASON_CONFLICT)->name},
+        ret_letters, err);
+}
+
+/* Before anything is changed: one name mistyped may mean that others are as well. */
+static int check_names(struct retry_job *job, const struct mig_replacing *replacing,
+                       struct mig_error *err)
+{
+    for (size_t i = 0; i < replacing->count; i++) {
+        const struct mig_row_name *row = &replacing->rows[i];
+        bool found = false;
+
+        for (size_t k = 0; k < job->nodes.count && !found; k++) {
+            mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
+            int result = find_conflict(job->nodes.items[k], row, &letters, err);
+
+            if (result != MIG_OK)
+                return result;
+            found = letters.count > 0;
+        }
+        if (!found) {
+            mig_fail(
+                err, MIG_E_USAGE, "%s %" PRId64 " is no conflict on %s%s%s: nothing was changed",
+                mig_kind_info(row->kind)->name, row->id, replacing->node ? "node '" : "any node",
+                replacing->node ? replacing->node : "", replacing->node ? "'" : "");
+            return mig_hint(err, "xmtp-migrate rejected list --reject-reason conflict lists them");
+        }
+    }
+    return MIG_OK;
+}
+
+static int replace_on_node(struct retry_job *job, struct mig_node *node, const struct mig_run *run,
+                           const struct mig_replacing *replacing, struct mig_retry_summary *summary,
+                           struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < replacing->count && result == MIG_OK; i++) {
+        mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
+
+        result = find_conflict(node, &replacing->rows[i], &letters, err);
+        if (result == MIG_OK && letters.count > 0)
+            result = retry_one(job, node, run, &letters.items[0], summary, err);
+    }
+    return result;
+}
+
+int mig_pipeline_replace(const struct mig_manifest *manifest, const struct mig_replacing *replacing,
+                         const struct mig_hooks *hooks, const struct mig_stop *stop,
+                         struct mig_retry_summary *ret_summary, struct mig_error *err)
+{
+    mig_cleanup(retry_job_release) struct retry_job job = {.hooks = hooks,
+                                                           .repair = &replacing->repair};
+    struct mig_retry_summary summary = {0};
+    int result = open_job(&job, manifest, replacing->node, stop, err);
+
+    if (result == MIG_OK)
+        result = check_names(&job, replacing, err);
+    for (size_t i = 0; i < job.nodes.count && result == MIG_OK; i++) {
+        struct mig_run run;
+
+        if ((result = begin_node(&job, manifest, job.nodes.items[i], &run, err)) == MIG_OK)
+            result = replace_on_node(&job, job.nodes.items[i], &run, replacing, &summary, err);
     }
     if (result == MIG_OK)
         *ret_summary = summary;

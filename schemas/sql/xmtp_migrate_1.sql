@@ -37,6 +37,15 @@ CREATE TABLE xmtp_migrate.runs (
     renewed_since_ns bigint             -- key packages that changed their standing before are told
 );
 
+-- Where the node's migration_tracker was when a run began: rows that the run loads up to there, the
+-- tool that kept it had left out.
+CREATE TABLE xmtp_migrate.trackers (
+    run text NOT NULL,
+    source_table text NOT NULL,
+    last_migrated_id bigint NOT NULL,
+    PRIMARY KEY (run, source_table)
+);
+
 -- A range of ids of one V3 table that this node has whole. Settled ranges of a run leave no gap.
 CREATE TABLE xmtp_migrate.parts (
     run text NOT NULL REFERENCES xmtp_migrate.runs (run),
@@ -54,7 +63,8 @@ CREATE TABLE xmtp_migrate.parts (
 );
 
 -- How many rows of a part ended in which state. Besides counted, expired, rejected, for_nodes,
--- for_chain, loaded, already_there and conflicts, states are 'reject:REASON' and 'finding:NAME'.
+-- for_chain, loaded, already_there, holes and conflicts, states are 'reject:REASON' and
+-- 'finding:NAME'.
 CREATE TABLE xmtp_migrate.counts (
     run text NOT NULL,
     source_table text NOT NULL,
@@ -101,6 +111,60 @@ CREATE TABLE xmtp_migrate.renewed (
     stored text NOT NULL,
     stored_time timestamp NOT NULL
 );
+
+-- Rows that the node holds with other bytes than would be loaded, as they were found last.
+CREATE TABLE xmtp_migrate.conflicts (
+    kind text NOT NULL,
+    sequence_id bigint NOT NULL,
+    run text NOT NULL,
+    found_at timestamptz NOT NULL DEFAULT now(),
+    differs text NOT NULL,              -- of 'topic', 'expiry' and 'envelope' those that do
+    held text NOT NULL,                 -- SHA-256 of the envelope that the node holds, '' without one
+    given text NOT NULL,                -- SHA-256 of the envelope that would be loaded
+    held_row text NOT NULL,             -- SHA-256 of all that the node holds of the row
+    PRIMARY KEY (kind, sequence_id)
+);
+
+-- Rows of the node that somebody had replaced, by name, whole: they can be put back from here.
+CREATE TABLE xmtp_migrate.replaced (
+    kind text NOT NULL,
+    sequence_id bigint NOT NULL,
+    replaced_at timestamptz NOT NULL DEFAULT now(),
+    run text NOT NULL,
+    who text NOT NULL,
+    reason text NOT NULL,
+    held text NOT NULL,                 -- as in conflicts
+    given text NOT NULL,
+    gateway_time timestamp,             -- what the node held, NULL where it had none
+    topic bytea,
+    payer_id integer,
+    expiry bigint,
+    originator_envelope bytea,
+    PRIMARY KEY (kind, sequence_id, replaced_at)
+);
+
+-- Dead letters as they stood before they left the box, or before another record or reason took their
+-- place in it: of this migration or of another tool. Nothing that a letter kept is ever lost.
+CREATE TABLE xmtp_migrate.former_letters (
+    place bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind text NOT NULL,
+    sequence_id bigint NOT NULL,
+    outcome text NOT NULL,              -- 'on_node', 'for_chain', 'expired', 'rewritten'
+    run text NOT NULL,                  -- whose account the row stands in
+    retried boolean NOT NULL,           -- by a retry; else by a run
+    foreign_tool boolean NOT NULL,      -- another tool had put it there
+    ended_at timestamptz NOT NULL DEFAULT now(),
+    reason text NOT NULL,
+    retryable boolean NOT NULL,
+    added_at timestamp NOT NULL,
+    retried_at timestamp NOT NULL,
+    payload bytea NOT NULL,
+    held text NOT NULL DEFAULT '',      -- of a conflict, as in conflicts
+    given text NOT NULL DEFAULT '',
+    differs text NOT NULL DEFAULT ''
+);
+CREATE INDEX former_letters_of_row ON xmtp_migrate.former_letters (kind, sequence_id);
+CREATE INDEX former_letters_of_others ON xmtp_migrate.former_letters (run) WHERE foreign_tool;
 
 -- A dead letter that somebody decided to leave behind, as it stood when they did.
 CREATE TABLE xmtp_migrate.waivers (

@@ -329,6 +329,9 @@ DOCTORED = {
     "one is expired": "UPDATE counts SET state = 'expired' WHERE state = 'for_nodes'",
     "fewer than none": "UPDATE counts SET rows = -5 WHERE state = 'loaded'",
     "nothing is loaded": "DELETE FROM counts WHERE state = 'loaded'",
+    "holes that nothing was loaded into": "INSERT INTO counts SELECT run, source_table, first_id,"
+                                          " kind, 'holes', rows + 1 FROM counts"
+                                          " WHERE state = 'loaded'",
     "an unknown state": "UPDATE counts SET state = 'lost' WHERE state = 'loaded'",
     "an unknown kind": "UPDATE counts SET kind = 'parcels' WHERE state = 'loaded'",
     "a reason too many": "INSERT INTO counts SELECT run, source_table, first_id, '*',"
@@ -365,7 +368,8 @@ def test_a_doctored_account_is_red_and_says_where(done):
             assert ran.json["verdict"] == "red" and ran.json.get("problems", []), (name, what)
             assert "the account is red" in ran.err
             psql(dsn, "".join(f"TRUNCATE xmtp_migrate.{table} CASCADE;"
-                              f"INSERT INTO xmtp_migrate.{table} TABLE kept.{table};"
+                              f"INSERT INTO xmtp_migrate.{table} OVERRIDING SYSTEM VALUE"
+                              f" TABLE kept.{table};"
                               for table in ("runs", "parts", "counts")))
         done.status(0)
 

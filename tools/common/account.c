@@ -34,9 +34,15 @@ static int add_kind(struct mig_buffer *text, const struct mig_account *account, 
         const struct mig_account_node *node = &account->nodes[i];
 
         if (result == MIG_OK)
-            result = mig_buffer_print(text, err,
-                                      "  %-15.15s loaded %" PRIu64 ", already there %" PRIu64 "\n",
-                                      node->name, node->loaded[kind], node->already_there[kind]);
+            result =
+                mig_buffer_print(text, err, "  %-15.15s loaded %" PRIu64 ", already there %" PRIu64,
+                                 node->name, node->loaded[kind], node->already_there[kind]);
+        if (result == MIG_OK && node->holes[kind] > 0)
+            result =
+                mig_buffer_print(text, err, "; %" PRIu64 " holes filled below the node's tracker",
+                                 node->holes[kind]);
+        if (result == MIG_OK)
+            result = mig_buffer_print(text, err, "\n");
     }
     return result;
 }
@@ -109,6 +115,12 @@ static int describe(struct mig_buffer *text, const struct mig_account *account,
         result = add_names(text, account, err);
     if (result == MIG_OK)
         result = add_blockers(text, &account->blockers, err);
+    for (size_t i = 0; i < account->node_count && result == MIG_OK; i++)
+        if (account->nodes[i].other_letters > 0)
+            result = mig_buffer_print(text, err,
+                                      "%s: %" PRIu64 " dead letters of other tools ended or written"
+                                      " anew (rejected history tells what they said)\n",
+                                      account->nodes[i].name, account->nodes[i].other_letters);
     for (size_t i = 0; i < account->problem_count && result == MIG_OK; i++)
         result = mig_buffer_print(text, err, "problem: %s\n", account->problems[i]);
     return result == MIG_OK

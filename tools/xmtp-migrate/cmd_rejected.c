@@ -1,6 +1,7 @@
-/* rejected show, retry, waive: one row that no node can have, or some. */
+/* rejected show, waive: one row that no node can have, or some. */
 #include "tools/xmtp-migrate/migrate.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pwd.h>
@@ -15,7 +16,7 @@ struct rejected_words rejected_words = {.id = INT64_MIN};
 
 /* ---- which rows --------------------------------------------------------------------------- */
 
-static int read_id(const char *text, int64_t *ret_id, struct mig_error *err)
+int rejected_read_id(const char *text, int64_t *ret_id, struct mig_error *err)
 {
     char *end;
     long long id;
@@ -46,12 +47,31 @@ int rejected_filter(int argc, char **argv, struct mig_letter_filter *filter, str
     }
     if (result == MIG_OK && argc == 2) {
         filter->has_id = true;
-        result = read_id(argv[1], &filter->id, err);
+        result = rejected_read_id(argv[1], &filter->id, err);
     }
     if (result == MIG_OK && filter->reason && mig_reason_parse(filter->reason) == MIG_REASON_NONE)
         result = mig_fail(err, MIG_E_USAGE, "'%.40s' is no reason that rows are rejected for",
                           filter->reason);
     return result;
+}
+
+/* It will stand in a line of lists and accounts. */
+static bool is_one_line(const char *text)
+{
+    while (*text && !iscntrl((unsigned char) *text))
+        text++;
+    return !*text;
+}
+
+int rejected_need_why(const char *what, struct mig_error *err)
+{
+    if (!rejected_words.why || !rejected_words.why[0]) {
+        mig_fail(err, MIG_E_USAGE, "%s needs --reason", what);
+        return mig_hint(err, "it is kept with who and when, and shown wherever this is");
+    }
+    return is_one_line(rejected_words.why)
+               ? MIG_OK
+               : mig_fail(err, MIG_E_USAGE, "--reason must be one line of text");
 }
 
 static int need_one(const struct mig_letter_filter *filter, const char *verb, struct mig_error *err)
@@ -60,6 +80,22 @@ static int need_one(const struct mig_letter_filter *filter, const char *verb, st
         return MIG_OK;
     mig_fail(err, MIG_E_USAGE, "%s needs the kind and the id of a row", verb);
     return mig_hint(err, "xmtp-migrate rejected list shows both");
+}
+
+struct json_object *rejected_conflict_json(const struct mig_conflict *conflict)
+{
+    struct json_object *object = json_object_new_object(), *differs = json_object_new_array();
+    char names[sizeof conflict->differs], *rest = names, *name;
+
+    memcpy(names, conflict->differs, sizeof names);
+    while ((name = strsep(&rest, ",")))
+        if (name[0])
+            json_object_array_add(differs, json_object_new_string(name));
+    json_object_object_add(object, "held_sha256",
+                           conflict->held[0] ? json_object_new_string(conflict->held) : NULL);
+    json_object_object_add(object, "given_sha256", json_object_new_string(conflict->given));
+    json_object_object_add(object, "differs", differs);
+    return object;
 }
 
 struct json_object *rejected_letter_json(const struct mig_dead_letter *letter)
@@ -73,6 +109,8 @@ struct json_object *rejected_letter_json(const struct mig_dead_letter *letter)
     json_object_object_add(object, "retryable", json_object_new_boolean(letter->retryable));
     json_object_object_add(object, "added_at", json_object_new_string(letter->added_at));
     json_object_object_add(object, "bytes", json_object_new_uint64(letter->payload_size));
+    if (letter->conflict.given[0])
+        json_object_object_add(object, "conflict", rejected_conflict_json(&letter->conflict));
     if (letter->waived) {
         struct json_object *waiver = json_object_new_object();
 
@@ -154,62 +192,9 @@ int cmd_rejected_show(struct tool *tool, int argc, char **argv, struct mig_error
     return mig_hint(err, "xmtp-migrate rejected list shows them");
 }
 
-/* ---- retry -------------------------------------------------------------------------------- */
-
-static int print_retry(struct tool *tool, const struct mig_retry_summary *summary,
-                       struct mig_error *err)
-{
-    const struct {
-        const char *name;
-        uint64_t rows;
-    } counts[] = {
-        {"tried", summary->tried},
-        {"loaded", summary->loaded},
-        {"rejected_again", summary->rejected_again},
-        {"expired", summary->expired},
-        {"left", summary->left},
-    };
-    struct json_object *document = json_object_new_object();
-    int result;
-
-    json_object_object_add(document, "schema", json_object_new_string("xmtp-migrate/retry/1"));
-    for (size_t i = 0; i < mig_count_of(counts); i++)
-        json_object_object_add(document, counts[i].name, json_object_new_uint64(counts[i].rows));
-    result = tool->json ? tool_print_json(document, err)
-                        : tool_print(err,
-                                     "tried %" PRIu64 ", counted on every node: loaded %" PRIu64
-                                     ", rejected again %" PRIu64 ", expired %" PRIu64
-                                     ", left as they are %" PRIu64,
-                                     summary->tried, summary->loaded, summary->rejected_again,
-                                     summary->expired, summary->left);
-    json_object_put(document);
-    return result;
-}
-
-int cmd_rejected_retry(struct tool *tool, int argc, char **argv, struct mig_error *err)
-{
-    mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
-    struct mig_retry_summary summary;
-    struct mig_letter_filter filter;
-    int result;
-
-    if ((result = rejected_filter(argc, argv, &filter, err)) != MIG_OK ||
-        (result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
-        (result = mig_pipeline_retry(manifest, &filter, &tool->hooks, tool->stop, &summary, err)) !=
-            MIG_OK ||
-        (result = print_retry(tool, &summary, err)) != MIG_OK)
-        return result;
-    if (summary.rejected_again + summary.left == 0)
-        return MIG_OK;
-    mig_fail(err, MIG_E_PARTIAL, "%" PRIu64 " letters remain",
-             summary.rejected_again + summary.left);
-    return mig_hint(err, "xmtp-migrate rejected show tells each one's remedy");
-}
-
 /* ---- waive -------------------------------------------------------------------------------- */
 
-/* Who: the user of the system and its host. */
-static void describe_who(char *who, size_t capacity)
+void rejected_who(char *who, size_t capacity)
 {
     const struct passwd *user = getpwuid(getuid());
     char host[256] = "";
@@ -238,22 +223,23 @@ static int waive_on_node(struct mig_node *node, struct mig_letter_filter filter,
     }
 }
 
-int cmd_rejected_waive(struct tool *tool, int argc, char **argv, const char *why,
-                       struct mig_error *err)
+int cmd_rejected_waive(struct tool *tool, int argc, char **argv, struct mig_error *err)
 {
     mig_cleanup(mig_manifest_free) struct mig_manifest *manifest = NULL;
     mig_cleanup(mig_nodes_close) struct mig_nodes nodes = {0};
     struct json_object *document, *counts;
     struct mig_letter_filter filter;
+    const char *why = rejected_words.why;
     uint64_t waived, total = 0;
     char who[256];
     int result;
 
-    if ((result = rejected_filter(argc, argv, &filter, err)) != MIG_OK)
+    if ((result = rejected_need_why("a waiver", err)) != MIG_OK ||
+        (result = rejected_filter(argc, argv, &filter, err)) != MIG_OK)
         return result;
     if ((filter.has_id || !filter.reason) && (result = need_one(&filter, "waive", err)) != MIG_OK)
         return result;
-    describe_who(who, sizeof who);
+    rejected_who(who, sizeof who);
     if ((result = tool_manifest(tool, &manifest, err)) != MIG_OK ||
         (result = mig_nodes_open(manifest, rejected_words.node, MIG_NODE_WRITE, &tool->hooks,
                                  tool->stop, &nodes, err)) != MIG_OK)

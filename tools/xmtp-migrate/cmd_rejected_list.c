@@ -22,19 +22,20 @@ static void listing_release(struct listing *listing)
     mig_nodes_close(&listing->nodes);
 }
 
-static bool has_letter(const struct mig_dead_letters *letters, const struct mig_dead_letter *letter)
+static const struct mig_dead_letter *find_letter(const struct mig_dead_letters *letters,
+                                                 const struct mig_dead_letter *letter)
 {
     for (size_t i = 0; i < letters->count; i++)
         if (letters->items[i].id == letter->id && letters->items[i].kind == letter->kind)
-            return true;
-    return false;
+            return &letters->items[i];
+    return NULL;
 }
 
 static bool is_first(const struct listing *listing, size_t node,
                      const struct mig_dead_letter *letter)
 {
     for (size_t i = 0; i < node; i++)
-        if (has_letter(&listing->letters[i], letter))
+        if (find_letter(&listing->letters[i], letter))
             return false;
     return true;
 }
@@ -57,8 +58,8 @@ static int read_listing(struct listing *listing, struct mig_letter_filter filter
     return result;
 }
 
-typedef int show_fn(const char *node, const struct mig_dead_letter *letter, void *context,
-                    struct mig_error *err);
+typedef int show_fn(const struct listing *listing, const char *node,
+                    const struct mig_dead_letter *letter, void *context, struct mig_error *err);
 
 static int for_each(const struct listing *listing, show_fn *show, void *context,
                     struct mig_error *err)
@@ -68,18 +69,38 @@ static int for_each(const struct listing *listing, show_fn *show, void *context,
     for (size_t i = 0; i < listing->nodes.count; i++)
         for (size_t k = 0; k < listing->letters[i].count && result == MIG_OK; k++)
             if (is_first(listing, i, &listing->letters[i].items[k]))
-                result = show(mig_node_name(listing->nodes.items[i]), &listing->letters[i].items[k],
-                              context, err);
+                result = show(listing, mig_node_name(listing->nodes.items[i]),
+                              &listing->letters[i].items[k], context, err);
     return result;
 }
 
-static int add_to_json(const char *node, const struct mig_dead_letter *letter, void *context,
-                       struct mig_error *err)
+/* What each node holds is its own. */
+static void add_conflicts(struct json_object *item, const struct listing *listing,
+                          const struct mig_dead_letter *letter)
+{
+    struct json_object *conflicts = json_object_new_object();
+
+    for (size_t i = 0; i < listing->nodes.count; i++) {
+        const struct mig_dead_letter *one = find_letter(&listing->letters[i], letter);
+
+        if (one && one->conflict.given[0])
+            json_object_object_add(conflicts, mig_node_name(listing->nodes.items[i]),
+                                   rejected_conflict_json(&one->conflict));
+    }
+    if (json_object_object_length(conflicts) > 0)
+        json_object_object_add(item, "conflicts", conflicts);
+    else
+        json_object_put(conflicts);
+}
+
+static int add_to_json(const struct listing *listing, const char *node,
+                       const struct mig_dead_letter *letter, void *context, struct mig_error *err)
 {
     struct json_object *item = rejected_letter_json(letter);
 
     (void) err;
     json_object_object_add(item, "node", json_object_new_string(node));
+    add_conflicts(item, listing, letter);
     json_object_array_add(context, item);
     return MIG_OK;
 }
@@ -99,16 +120,36 @@ static int print_json(const struct listing *listing, struct mig_error *err)
     return result;
 }
 
-static int print_letter(const char *node, const struct mig_dead_letter *letter, void *context,
-                        struct mig_error *err)
+/* Under the letter, for each node that holds something else. */
+static int print_conflicts(const struct listing *listing, const struct mig_dead_letter *letter,
+                           struct mig_error *err)
 {
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < listing->nodes.count && result == MIG_OK; i++) {
+        const struct mig_dead_letter *one = find_letter(&listing->letters[i], letter);
+
+        if (one && one->conflict.given[0])
+            result = tool_print(err, "  %s differs in %s: holds %s, would load %s",
+                                mig_node_name(listing->nodes.items[i]), one->conflict.differs,
+                                one->conflict.held[0] ? one->conflict.held : "no envelope",
+                                one->conflict.given);
+    }
+    return result;
+}
+
+static int print_letter(const struct listing *listing, const char *node,
+                        const struct mig_dead_letter *letter, void *context, struct mig_error *err)
+{
+    int result =
+        tool_print(err, "%-17s %20" PRId64 "  %-27s %9zu bytes  %s  %s%s%s%s%s",
+                   mig_kind_info(letter->kind)->name, letter->id, letter->reason,
+                   letter->payload_size, letter->added_at, node,
+                   letter->waived ? "  waived by " : "", letter->waived ? letter->waiver_who : "",
+                   letter->waived ? ": " : "", letter->waived ? letter->waiver_reason : "");
+
     (void) context;
-    return tool_print(err, "%-17s %20" PRId64 "  %-27s %9zu bytes  %s  %s%s%s%s%s",
-                      mig_kind_info(letter->kind)->name, letter->id, letter->reason,
-                      letter->payload_size, letter->added_at, node,
-                      letter->waived ? "  waived by " : "",
-                      letter->waived ? letter->waiver_who : "", letter->waived ? ": " : "",
-                      letter->waived ? letter->waiver_reason : "");
+    return result == MIG_OK ? print_conflicts(listing, letter, err) : result;
 }
 
 static int print_plain(const struct listing *listing, struct mig_error *err)

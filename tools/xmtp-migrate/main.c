@@ -1,8 +1,6 @@
 /* xmtp-migrate: the main job in one process, its account, and the rows that were rejected. */
 #include "tools/xmtp-migrate/migrate.h"
 
-#include <ctype.h>
-
 /* How a run is to be done; a plan of it takes the same. */
 #define HOW_TO_RUN                                                                                 \
     {"chain-out", "P", "where the chain-bound envelopes go (default: beside the manifest)",        \
@@ -70,9 +68,16 @@ static const struct tool_option list_options[] = {
 
 static const struct tool_option show_options[] = {WHICH_LETTERS, WHICH_NODE, {.name = NULL}};
 
-static const struct tool_option retry_options[] = {WHICH_LETTERS, {.name = NULL}};
-
-static const char *waive_reason;
+static const struct tool_option retry_options[] = {
+    WHICH_LETTERS,
+    {"replace-conflicts", "LIST",
+     "KIND:ID[,ID...] or @FILE: put what would be loaded in the place of what the node holds",
+     TOOL_TEXTS, &rejected_words.replace},
+    {"reason", "TEXT", "why these rows may be replaced; kept with who and when", TOOL_TEXT,
+     &rejected_words.why},
+    {"node", "NAME", "replace them on this node only", TOOL_TEXT, &rejected_words.node},
+    {.name = NULL},
+};
 
 static const struct tool_option waive_options[] = {
     {"kind", "KIND", "the row's kind", TOOL_TEXT, &rejected_words.kind},
@@ -83,28 +88,9 @@ static const struct tool_option waive_options[] = {
     {"node", "NAME", "on this node only (default: on all of the manifest)", TOOL_TEXT,
      &rejected_words.node},
     {"reason", "TEXT", "why the row may be left behind; stored with who and when", TOOL_TEXT,
-     &waive_reason},
+     &rejected_words.why},
     {.name = NULL},
 };
-
-/* It will stand in a line of lists and accounts. */
-static bool is_one_line(const char *text)
-{
-    while (*text && !iscntrl((unsigned char) *text))
-        text++;
-    return !*text;
-}
-
-static int waive(struct tool *tool, int argc, char **argv, struct mig_error *err)
-{
-    if (!waive_reason || !waive_reason[0]) {
-        mig_fail(err, MIG_E_USAGE, "a waiver needs --reason");
-        return mig_hint(err, "it is stored with who and when, and appears in every account");
-    }
-    if (!is_one_line(waive_reason))
-        return mig_fail(err, MIG_E_USAGE, "--reason must be one line of text");
-    return cmd_rejected_waive(tool, argc, argv, waive_reason, err);
-}
 
 static const struct tool_verb verbs[] = {
     {
@@ -167,13 +153,21 @@ static const struct tool_verb verbs[] = {
         .run = cmd_rejected_retry,
     },
     {
+        .name = "rejected history",
+        .arguments = "[KIND [ID]]",
+        .summary = "Letters that have left the box, and what became of their rows.",
+        .example = "rejected history --manifest local.json --kind group_messages",
+        .options = list_options,
+        .run = cmd_rejected_history,
+    },
+    {
         .name = "rejected waive",
         .arguments = "KIND ID --reason TEXT",
         .summary = "Leaves a rejected row behind, by name and for good reason.",
         .example = "rejected waive group_messages 17 --reason 'a test row of 2023' --manifest "
                    "local.json",
         .options = waive_options,
-        .run = waive,
+        .run = cmd_rejected_waive,
     },
 };
 

@@ -33,13 +33,21 @@ struct rejected_words {
     const char *kind, *reason, *node;
     int64_t id; /* INT64_MIN: not given */
     unsigned limit;
+    const char *why;           /* of a waiver or a repair */
+    struct tool_texts replace; /* conflicts, by name */
 };
 extern struct rejected_words rejected_words;
 
 /* KIND and ID may stand as arguments or as options. Errors: MIG_E_USAGE. */
 int rejected_filter(int argc, char **argv, struct mig_letter_filter *filter, struct mig_error *err);
+int rejected_read_id(const char *text, int64_t *ret_id, struct mig_error *err);
+/* That --reason is given, and can stand in a line. Errors: MIG_E_USAGE, naming what needs it. */
+int rejected_need_why(const char *what, struct mig_error *err);
+/* The user of the system and its host. */
+void rejected_who(char *who, size_t capacity);
 /* A letter as JSON, without its record; a json-c object that the caller puts. */
 struct json_object *rejected_letter_json(const struct mig_dead_letter *letter);
+struct json_object *rejected_conflict_json(const struct mig_conflict *conflict);
 
 /* What run would do; prints a table or a document. */
 int print_dry_run(struct tool *tool, const struct mig_manifest *manifest,
@@ -52,8 +60,7 @@ int cmd_status(struct tool *tool, int argc, char **argv, struct mig_error *err);
 int cmd_rejected_list(struct tool *tool, int argc, char **argv, struct mig_error *err);
 int cmd_rejected_show(struct tool *tool, int argc, char **argv, struct mig_error *err);
 int cmd_rejected_retry(struct tool *tool, int argc, char **argv, struct mig_error *err);
-/* why is stored with the waiver. */
-int cmd_rejected_waive(struct tool *tool, int argc, char **argv, const char *why,
-                       struct mig_error *err);
+int cmd_rejected_history(struct tool *tool, int argc, char **argv, struct mig_error *err);
+int cmd_rejected_waive(struct tool *tool, int argc, char **argv, struct mig_error *err);
 
 #endif
