@@ -150,6 +150,20 @@ static int check_reach(struct mig_account *account, const struct mig_account_nod
     return MIG_OK;
 }
 
+/* Of a kind whose rows are not the same: whether they only differ in what became of them. */
+static const char *why_not_same(const struct mig_node_sums *a, const struct mig_node_sums *b,
+                                int kind)
+{
+    const struct mig_kind_tally *one = &a->tally.kinds[kind], *other = &b->tally.kinds[kind];
+
+    return one->counted - one->expired == other->counted - other->expired &&
+                   one->for_chain == other->for_chain
+               ? "has other rows rejected than the first node: xmtp-migrate rejected retry tries "
+                 "them again"
+               : "counted other rows than the first node, some changed or were pruned at the source"
+                 " meanwhile: begin a new run (xmtp-migrate run --new-run)";
+}
+
 static int check_node(struct mig_account *account, const struct mig_account_node *node,
                       const struct mig_node_sums *sums, const struct mig_node_sums *first,
                       struct mig_error *err)
@@ -174,11 +188,9 @@ static int check_node(struct mig_account *account, const struct mig_account_node
     }
     for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
         if (as_far && !same_rows(sums, first, kind))
-            result = mig_account_add_problem(account, err,
-                                             "%s: node '%s' counted other rows than the first node,"
-                                             " some changed or were pruned at the source meanwhile:"
-                                             " begin a new run (xmtp-migrate run --new-run)",
-                                             mig_kind_info((enum mig_kind) kind)->name, node->name);
+            result = mig_account_add_problem(account, err, "%s: node '%s' %s",
+                                             mig_kind_info((enum mig_kind) kind)->name, node->name,
+                                             why_not_same(sums, first, kind));
     for (int kind = 0; kind < MIG_KIND_COUNT && result == MIG_OK; kind++)
         if (sums->holes[kind] > sums->loaded[kind])
             result = mig_account_add_problem(

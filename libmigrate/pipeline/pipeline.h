@@ -286,6 +286,7 @@ int mig_pipeline_load(const struct mig_manifest *manifest, const char *in, const
 struct mig_retry_summary {
     uint64_t tried, loaded, rejected_again, expired, left; /* left: see the log why */
     uint64_t replaced; /* of those loaded: over what a node held otherwise */
+    size_t nodes_away; /* whose letters were not tried */
 };
 
 /*

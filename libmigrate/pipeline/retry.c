@@ -190,7 +190,8 @@ static int open_job(struct retry_job *job, const struct mig_manifest *manifest, 
                                        &job->keys.originator, err)) != MIG_OK ||
         (result = mig_source_open(manifest, job->hooks, stop, &job->source, err)) != MIG_OK)
         return result;
-    return mig_nodes_open(manifest, node, MIG_NODE_WRITE, job->hooks, stop, &job->nodes, err);
+    return mig_nodes_open_present(manifest, node, MIG_NODE_WRITE, job->hooks, stop, &job->nodes,
+                                  err);
 }
 
 /* Readies a node and what rows are transformed by for it. */
@@ -222,6 +223,7 @@ int mig_pipeline_retry(const struct mig_manifest *manifest, const struct mig_let
         if ((result = begin_node(&job, manifest, job.nodes.items[i], &run, err)) == MIG_OK)
             result = retry_on_node(&job, job.nodes.items[i], &run, *filter, &summary, err);
     }
+    summary.nodes_away = job.nodes.away_count;
     if (result == MIG_OK)
         *ret_summary = summary;
     return result;
@@ -302,6 +304,7 @@ int mig_pipeline_replace(const struct mig_manifest *manifest, const struct mig_r
         if ((result = begin_node(&job, manifest, job.nodes.items[i], &run, err)) == MIG_OK)
             result = replace_on_node(&job, job.nodes.items[i], &run, replacing, &summary, err);
     }
+    summary.nodes_away = job.nodes.away_count;
     if (result == MIG_OK)
         *ret_summary = summary;
     return result;

@@ -1,12 +1,14 @@
 """Rejected rows: kept whole, shown, retried, waived, with an account that closes after each step.
 Also an account that somebody doctored."""
 
+import hashlib
 import json
+import time
 
 import pytest
 from support.servers import psql, rows
-from support.world import (GROUP, META, BLOB, TABLES, add_message, assert_closes, count, message,
-                           row, world)  # noqa: F401
+from support.world import (GROUP, META, BLOB, TABLES, add_message, assert_closes, count,
+                           digest_of_node, insert_message, message, row, world)  # noqa: F401
 
 # Every reason that a row alone can cause; a conflict needs a node.
 REASONS = {
@@ -20,6 +22,13 @@ FINDINGS = {"is_commit_null", "is_commit_disagrees", "mls_unparsable"}
 def add_bad_message(dsn, text, group="a0a0"):
     """A message with a group id of two bytes; gives its id."""
     return add_message(dsn, text, group=group)
+
+
+def eventually(question, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def letters(dsn, what="source_table, sequence_id, reason"):
@@ -251,6 +260,120 @@ def test_a_letter_about_a_row_that_is_good_now_goes_with_the_next_run(world):
     psql(world.v3, f"UPDATE group_messages SET group_id = '\\x{GROUP}' WHERE id = {bad}")
     world.run()
     assert letters(world.alpha) == []
+
+
+def history(world, *words):
+    return world.migrate("rejected", "history", *words).json["letters"]
+
+
+def test_a_letter_that_is_tried_again_keeps_when_it_came(world):
+    bad = add_bad_message(world.v3, "bad")
+    world.run(status=4)
+    times = "SELECT added_at, retried_at FROM migration_dead_letter_box"
+    [[added, retried]] = rows(world.alpha, times)
+    world.migrate("rejected", "retry", status=4)
+    [[added_still, retried_now]] = rows(world.alpha, times)
+    assert added_still == added and retried_now > retried
+    assert history(world) == []  # the letter says all there is to say
+    psql(world.v3, f"UPDATE group_messages SET data = '' WHERE id = {bad}")
+    world.migrate("rejected", "retry", status=4)
+    psql(world.v3, f"UPDATE group_messages SET group_id = '\\x{GROUP}', data ="
+                   f" '\\x{message(GROUP, 'good')}' WHERE id = {bad}")
+    world.migrate("rejected", "retry")
+    assert letters(world.alpha) == []
+    told = [one for one in history(world, "group_messages", bad) if one["node"] == "alpha"]
+    assert [(one["outcome"], one["by"], one["reason"]) for one in told] == [
+        ("rewritten", "retry", "group_id_length"), ("on_node", "retry", "data_empty")]
+    assert told[0]["row"]["data"] == message("a0a0", "bad") and told[1]["row"]["data"] == ""
+    assert all(not one["of_another_tool"] for one in told)
+    plain = world.tool("xmtp-migrate", "rejected", "history", "--manifest", world.manifest)
+    assert plain.out.count("on_node by a retry") == 2
+    assert len(history(world, "--node", "beta", "--reject-reason", "data_empty")) == 1
+    assert world.migrate("rejected", "history", "--limit", "1").json["more"] is True
+
+
+def test_a_letter_that_a_new_run_ends_is_kept(world):
+    bad = add_bad_message(world.v3, "bad")
+    world.run(status=4)
+    world.migrate("rejected", "waive", "group_messages", bad, "--reason", "not ours")
+    psql(world.v3, f"UPDATE group_messages SET group_id = '\\x{GROUP}' WHERE id = {bad}")
+    account = world.run()
+    assert letters(world.alpha) == [] and "letters_of_other_tools" not in account
+    assert {(one["node"], one["by"], one["outcome"]) for one in history(world)} == {
+        ("alpha", "run", "on_node"), ("beta", "run", "on_node")}
+    assert count(world.alpha, "xmtp_migrate.waivers", "reason = 'not ours'") == 1
+
+
+def test_a_retry_that_is_killed_leaves_each_letter_before_or_behind_it(world, start_tool):
+    total = 200
+    psql(world.v3, ";".join(insert_message(f"bad {i}", group="a0a0") for i in range(total)))
+    world.run(status=4)
+    psql(world.v3, f"UPDATE group_messages SET group_id = '\\x{GROUP}'")
+    remaining, seen = total, set()
+    for number in range(30):
+        process = start_tool("xmtp-migrate", "rejected", "retry", "--manifest", world.manifest)
+        deadline = time.monotonic() + 0.15 * number
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.communicate()
+        eventually(lambda: psql(world.alpha, "SELECT count(*) FROM pg_stat_activity WHERE"
+                                             " application_name LIKE 'xmtp%'") == "0")
+        counted = []
+        for dsn in world.nodes.values():
+            there = count(dsn, META)
+            assert there == count(dsn, BLOB) == total - count(dsn, "migration_dead_letter_box")
+            assert there == count(dsn, "xmtp_migrate.former_letters")
+            assert total - there == count(dsn, "xmtp_migrate.rejected")
+            counted.append(there)
+        seen.add(tuple(counted))
+    assert len(seen) > 1
+    assert world.migrate("rejected", "retry").json["rejected_again"] == 0
+    account = check_books(world, 0)
+    assert account["kinds"]["group_messages"]["nodes"]["beta"]["loaded"] == total
+    assert digest_of_node(world.alpha) == digest_of_node(world.beta)
+    world.parity(0)
+
+
+def test_letters_of_a_node_that_is_away_wait_for_it(world):
+    bad = add_bad_message(world.v3, "bad")
+    world.run(status=4)
+    psql(world.v3, f"UPDATE group_messages SET group_id = '\\x{GROUP}' WHERE id = {bad}")
+    manifest, beta = world.manifest.read_text(), world.beta
+    world.edit(lambda document: document["nodes"][1].update(
+        dsn="host=127.0.0.1 port=1 dbname=nobody"))
+    ran = world.migrate("rejected", "retry", status=5)
+    assert ran.json["loaded"] == 1 and "nodes that are away: 1" in ran.err and "'beta'" in ran.err
+    world.manifest.write_text(manifest)
+    assert letters(world.alpha) == [] and len(letters(beta)) == 1
+    account = world.migrate("status", status=None).json
+    assert account["verdict"] == "red" and "rejected retry" in account["problems"][0]
+    assert world.migrate("rejected", "retry").json["loaded"] == 1
+    check_books(world, 0)
+    world.parity(0)
+
+
+def test_a_record_is_kept_whole_whatever_its_size(world):
+    size = 50 << 20
+    world.write(nodes={"alpha": world.alpha})
+    psql(world.v3, f"""
+        ALTER TABLE group_messages ALTER data SET STORAGE EXTERNAL;
+        INSERT INTO group_messages (group_id, data, group_id_data_hash, is_commit) SELECT
+            '\\xa0a0', decode('00010002', 'hex') || decode(string_agg(md5(n::text), ''), 'hex'),
+            'h', false FROM generate_series(1, {size // 16}) n""")
+    after = add_message(world.v3, "the one behind it")
+    world.run(status=4)
+    kept = f"SELECT octet_length(payload) > {size} FROM migration_dead_letter_box"
+    assert count(world.alpha, META, row(10, after)) == 1 and psql(world.alpha, kept) == "t"
+    digest = psql(world.v3, "SELECT encode(sha256(data), 'hex') FROM group_messages ORDER BY id"
+                            " LIMIT 1")
+    shown = world.migrate("rejected", "show", "group_messages", 1).json
+    assert hashlib.sha256(bytes.fromhex(shown["row"]["data"])).hexdigest() == digest
+    psql(world.v3, "DELETE FROM group_messages WHERE id = 1")
+    assert world.migrate("rejected", "retry", status=4).json["rejected_again"] == 1
+    assert psql(world.alpha, kept) == "t"
 
 
 # ---- waive --------------------------------------------------------------------------------------

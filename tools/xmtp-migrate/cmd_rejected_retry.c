@@ -174,6 +174,11 @@ int cmd_rejected_retry(struct tool *tool, int argc, char **argv, struct mig_erro
 
     if (result != MIG_OK || (result = print_retry(tool, &summary, err)) != MIG_OK)
         return result;
+    if (summary.nodes_away > 0) {
+        mig_fail(err, MIG_E_TEMPORARY, "nodes that are away: %zu; their letters were not tried",
+                 summary.nodes_away);
+        return mig_hint(err, "run it again when they are back");
+    }
     if (summary.rejected_again + summary.left == 0)
         return MIG_OK;
     mig_fail(err, MIG_E_PARTIAL, "%" PRIu64 " letters remain",
