@@ -342,59 +342,60 @@ int node_book_standing(struct mig_node *node, const struct mig_run *run, const s
 
 /* ---- a row that was tried again ----------------------------------------------------------- */
 
-/* What the run has written down of a rejected row. */
-struct booked_reject {
-    bool found;
-    char first_id[NODE_NUMBER_SIZE];
-    enum mig_kind kind;
-    enum mig_reason reason;
-};
-
-/* Takes the row, under whichever kind, out of what the run rejected. It is not found when the
- * letter is of an earlier run or of another tool: this run's counts know nothing of it. */
-static int unbook_rejected(struct mig_node *node, const struct mig_run *run, enum mig_table table,
-                           int64_t id, struct booked_reject *ret_booked, struct mig_error *err)
+/* Takes the rows, under whichever kind, out of what the run rejected, and out of the counts. */
+static int unbook_rejected(struct mig_node *node, const struct mig_run *run,
+                           const struct mig_part *part, struct counts *counts,
+                           char ret_first_id[NODE_NUMBER_SIZE], struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    char number[NODE_NUMBER_SIZE];
-    int result = mig_pg_query(
-        node->pg,
-        "DELETE FROM xmtp_migrate.rejected WHERE run = $1 AND source_table ="
-        " $2 AND sequence_id = $3 RETURNING first_id, kind, reason",
-        (const char *const[]){run->facts.run, mig_table_info(table)->name, node_number(id, number)},
-        3, &answer, err);
+    mig_cleanup(mig_buffer_release) struct mig_buffer ids = MIG_BUFFER_INIT(LIST_LIMIT);
+    int result = MIG_OK;
 
-    *ret_booked = (struct booked_reject){.found = result == MIG_OK && answer.rows == 1};
-    if (!ret_booked->found)
+    for (size_t i = 0; i < part->row_count && result == MIG_OK; i++)
+        result = mig_buffer_print(&ids, err, "%s%" PRId64, i > 0 ? "," : "{", part->rows[i].id);
+    if (result != MIG_OK || (result = mig_buffer_append(&ids, "}", 2, err)) != MIG_OK)
         return result;
-    snprintf(ret_booked->first_id, NODE_NUMBER_SIZE, "%s", mig_pg_text(&answer, 0, 0));
-    ret_booked->reason = mig_reason_parse(mig_pg_text(&answer, 0, 2));
-    return mig_kind_parse(mig_pg_text(&answer, 0, 1), &ret_booked->kind, err);
+    result = mig_pg_query(node->pg,
+                          "DELETE FROM xmtp_migrate.rejected WHERE run = $1 AND source_table = $2"
+                          " AND sequence_id = ANY ($3::bigint[]) RETURNING first_id, kind, reason",
+                          (const char *const[]){run->facts.run, mig_table_info(part->table)->name,
+                                                (const char *) ids.data},
+                          3, &answer, err);
+    ret_first_id[0] = '\0';
+    if (result != MIG_OK || answer.rows == 0)
+        return result;
+    snprintf(ret_first_id, NODE_NUMBER_SIZE, "%s", mig_pg_text(&answer, 0, 0));
+    if ((size_t) answer.rows != part->row_count)
+        return mig_fail(err, MIG_E_CONFLICT, "the run has not rejected all of these rows");
+    for (int row = 0; row < answer.rows && result == MIG_OK; row++) {
+        const char *kind = mig_pg_text(&answer, row, 1), *reason = mig_pg_text(&answer, row, 2);
+
+        if (strcmp(mig_pg_text(&answer, row, 0), ret_first_id) != 0)
+            return mig_fail(err, MIG_E_CONFLICT, "the rows are of several parts");
+        if ((result = add(counts, kind, "", "counted", -1, err)) == MIG_OK &&
+            (result = add(counts, kind, "", "rejected", -1, err)) == MIG_OK &&
+            (result = add(counts, OF_THE_PART, "reject:", reason, -1, err)) == MIG_OK &&
+            mig_reason_parse(reason) == MIG_REASON_CONFLICT)
+            result = add(counts, kind, "", "conflicts", -1, err);
+    }
+    return result;
 }
 
 int node_book_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
-                    const bool *conflicts, const struct mig_dead_letter *letter,
-                    const struct mig_load_result *result_counts, struct mig_error *err)
+                    const bool *conflicts, const struct mig_load_result *result_counts,
+                    struct mig_error *err)
 {
     mig_cleanup(counts_release) struct counts counts = COUNTS_INIT;
     struct mig_tally tally = part->tally;
-    struct booked_reject booked;
-    const char *kind;
-    int result = unbook_rejected(node, run, part->table, letter->id, &booked, err);
+    char first_id[NODE_NUMBER_SIZE];
+    int result = unbook_rejected(node, run, part, &counts, first_id, err);
 
-    if (result != MIG_OK || !booked.found)
+    if (result != MIG_OK || !first_id[0])
         return result;
-    kind = mig_kind_info(booked.kind)->name;
     judge_conflicts(part, conflicts, &tally);
-    if ((result = add(&counts, kind, "", "counted", -1, err)) != MIG_OK ||
-        (result = add(&counts, kind, "", "rejected", -1, err)) != MIG_OK ||
-        (result = add(&counts, OF_THE_PART, "reject:", mig_reason_info(booked.reason)->name, -1,
-                      err)) != MIG_OK ||
-        (booked.reason == MIG_REASON_CONFLICT &&
-         (result = add(&counts, kind, "", "conflicts", -1, err)) != MIG_OK) ||
-        (result = add_tally(&counts, &tally, err)) != MIG_OK ||
+    if ((result = add_tally(&counts, &tally, err)) != MIG_OK ||
         (result = add_load(&counts, part->table, result_counts, err)) != MIG_OK ||
-        (result = book_rejected(node, run, part->table, booked.first_id, &tally, err)) != MIG_OK)
+        (result = book_rejected(node, run, part->table, first_id, &tally, err)) != MIG_OK)
         return result;
-    return write_counts(node, run, part->table, booked.first_id, &counts, err);
+    return write_counts(node, run, part->table, first_id, &counts, err);
 }

@@ -125,22 +125,26 @@ static int end_former(struct mig_node *node, const struct mig_run *run, const st
     return result == MIG_OK ? node_former_end(node, &former, run, part, retried, err) : result;
 }
 
-int node_lock_letter(struct mig_node *node, const struct mig_dead_letter *letter,
-                     struct mig_error *err)
+int node_lock_letters(struct mig_node *node, const struct mig_dead_letter *letters, size_t count,
+                      struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    const char *kind = mig_kind_info(letter->kind)->name;
-    char number[NODE_NUMBER_SIZE];
-    int result =
-        mig_pg_query(node->pg,
-                     "SELECT FROM migration_dead_letter_box WHERE source_table = $1"
-                     " AND sequence_id = $2 FOR UPDATE",
-                     (const char *const[]){kind, node_number(letter->id, number)}, 2, &answer, err);
+    mig_cleanup(mig_buffer_release) struct mig_buffer ids = MIG_BUFFER_INIT(NODE_TEXT_LIMIT);
+    const char *kind = mig_kind_info(letters[0].kind)->name;
+    int result = MIG_OK;
 
-    if (result != MIG_OK || answer.rows == 1)
+    for (size_t i = 0; i < count && result == MIG_OK; i++)
+        result = mig_buffer_print(&ids, err, "%s%" PRId64, i > 0 ? "," : "{", letters[i].id);
+    if (result != MIG_OK || (result = mig_buffer_append(&ids, "}", 2, err)) != MIG_OK)
         return result;
-    mig_fail(err, MIG_E_CONFLICT, "node '%s': the dead letter of %s %" PRId64 " is gone",
-             node->entry->name, kind, letter->id);
+    result = mig_pg_query(node->pg,
+                          "SELECT FROM migration_dead_letter_box WHERE source_table = $1 AND"
+                          " sequence_id = ANY ($2::bigint[]) ORDER BY sequence_id FOR UPDATE",
+                          (const char *const[]){kind, (const char *) ids.data}, 2, &answer, err);
+    if (result != MIG_OK || (size_t) answer.rows == count)
+        return result;
+    mig_fail(err, MIG_E_CONFLICT, "node '%s': the dead letter of %s %" PRId64 "%s is gone",
+             node->entry->name, kind, letters[0].id, count > 1 ? " or of one behind it" : "");
     return mig_hint(err, "somebody else was at it: list the rejected rows anew");
 }
 

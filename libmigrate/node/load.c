@@ -58,13 +58,13 @@ static int store_rows(struct mig_node *node, struct node_load_job *job, uint64_t
     int result;
 
     if ((result = node_store_envelopes(node, job, staged, err)) != MIG_OK ||
-        (job->letter && (result = node_lock_letter(node, job->letter, err)) != MIG_OK) ||
-        (result = node_store_letters(node, job->run, job->part, job->conflicts, job->letter != NULL,
-                                     err)) != MIG_OK)
+        (job->letters &&
+         (result = node_lock_letters(node, job->letters, job->part->row_count, err)) != MIG_OK) ||
+        (result = node_store_letters(node, job->run, job->part, job->conflicts,
+                                     job->letters != NULL, err)) != MIG_OK)
         return result;
-    if (job->letter)
-        return node_book_retry(node, job->run, job->part, job->conflicts, job->letter, &job->counts,
-                               err);
+    if (job->letters)
+        return node_book_retry(node, job->run, job->part, job->conflicts, &job->counts, err);
     if ((result = raise_tracker(node, job->part, err)) != MIG_OK)
         return result;
     return node_book_part(node, job->run, job->part, job->conflicts, job->digests, &job->counts,
@@ -155,20 +155,23 @@ int mig_node_load(struct mig_node *node, const struct mig_run *run, const struct
 }
 
 int mig_node_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
-                   const struct mig_dead_letter *letter, const struct mig_repair *repair,
+                   const struct mig_dead_letter *letters, const struct mig_repair *repair,
                    struct mig_load_result *ret_result, struct mig_error *err)
 {
-    bool conflict = false;
+    mig_cleanup(node_free_flags) bool *conflicts = calloc(part->row_count + 1, sizeof *conflicts);
     struct node_load_job job = {.run = run,
                                 .part = part,
-                                .letter = letter,
+                                .letters = letters,
                                 .repair = repair,
-                                .conflicts = &conflict,
+                                .conflicts = conflicts,
                                 .tracker = INT64_MIN};
-    int result = mig_node_claim(node, err);
+    int result;
 
+    if (!conflicts)
+        return mig_fail(err, MIG_E_NOMEM, "node '%s': out of memory", node->entry->name);
+    result = mig_node_claim(node, err);
     if (result == MIG_OK && (result = store_in_transaction(node, &job, err)) != MIG_OK)
-        mig_error_within(err, "%s %" PRId64, mig_kind_info(letter->kind)->name, letter->id);
+        mig_error_within(err, "%s %" PRId64, mig_kind_info(letters[0].kind)->name, letters[0].id);
     if (result == MIG_OK)
         *ret_result = job.counts;
     return result;

@@ -354,16 +354,18 @@ struct mig_repair {
 };
 
 /*
- * Loads one row again that is a dead letter (part holds just that row, transformed anew, bound for
- * nodes or rejected again): envelope, removal of the letter or its new reason, and the correction
- * of the run's account, in one transaction. What leaves the box is kept as a former letter.
- * *ret_result tells a row that is a conflict (again) from one that is there now. With a repair (or
- * NULL) what the node holds otherwise is replaced, and kept as it was in xmtp_migrate.replaced.
- * Errors: as mig_node_load(); MIG_E_CONFLICT when the letter is gone; MIG_E_REFUSED when a row to
- * be replaced is another by now than when the conflict was found.
+ * Loads rows again that are dead letters of one kind (part holds just those rows, one for each of
+ * letters and in their order, transformed anew, none bound for the chain): envelopes, removal of
+ * the letters or their new reasons, and the correction of the run's account, in one transaction.
+ * What leaves the box is kept as a former letter. *ret_result tells rows that are conflicts (again)
+ * from those that are there now. With a repair (or NULL) what the node holds otherwise is replaced,
+ * and kept as it was in xmtp_migrate.replaced.
+ * Errors: as mig_node_load(); MIG_E_CONFLICT when a letter is gone, or, of several, when they are
+ * not all of the same part of the run; MIG_E_REFUSED when a row to be replaced is another by now
+ * than when the conflict was found.
  */
 int mig_node_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
-                   const struct mig_dead_letter *letter, const struct mig_repair *repair,
+                   const struct mig_dead_letter *letters, const struct mig_repair *repair,
                    struct mig_load_result *ret_result, struct mig_error *err);
 
 /* ---- letters that have left the box -------------------------------------------------------- */

@@ -163,14 +163,14 @@ enum node_band_state { NODE_BAND_ABSENT, NODE_BAND_EMPTY, NODE_BAND_HAS_ROWS };
 int node_band_state(struct mig_node *node, uint32_t originator, int64_t start,
                     enum node_band_state *ret_state, struct mig_error *err);
 
-/* What a transaction is to bring: a part of a run, or the one row of a letter tried again. */
+/* What a transaction is to bring: a part of a run, or the rows of letters tried again. */
 struct node_load_job {
     const struct mig_run *run;
     const struct mig_part *part;
     const struct mig_part_digests *digests;
-    const struct mig_dead_letter *letter; /* NULL for a part of a run */
-    const struct mig_repair *repair;      /* what the node holds otherwise makes room; or NULL */
-    bool *conflicts;                      /* a flag a row */
+    const struct mig_dead_letter *letters; /* a row each; NULL for a part of a run */
+    const struct mig_repair *repair;       /* what the node holds otherwise makes room; or NULL */
+    bool *conflicts;                       /* a flag a row */
     int64_t tracker; /* where the node's tracker was when the run began; rows up to it are holes */
     struct mig_load_result counts;
 };
@@ -268,10 +268,10 @@ int node_note_conflicts(struct mig_node *node, const struct node_load_job *job, 
 int node_replace_conflicts(struct mig_node *node, struct node_load_job *job, uint32_t originator,
                            const char *ids, uint64_t count, struct mig_error *err);
 
-/* letters.c: keeps a letter from others until the transaction ends. Errors: MIG_E_CONFLICT when it
- * is gone already. */
-int node_lock_letter(struct mig_node *node, const struct mig_dead_letter *letter,
-                     struct mig_error *err);
+/* letters.c: keeps letters of one kind from others until the transaction ends. Errors:
+ * MIG_E_CONFLICT when one is gone already. */
+int node_lock_letters(struct mig_node *node, const struct mig_dead_letter *letters, size_t count,
+                      struct mig_error *err);
 /* The part's dead letters, in the transaction under way; retried: somebody asked for these rows. */
 int node_store_letters(struct mig_node *node, const struct mig_run *run,
                        const struct mig_part *part, const bool *conflicts, bool retried,
@@ -319,11 +319,12 @@ int node_find_strays(struct mig_node *node, const char *run, enum mig_table tabl
 int node_book_part(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
                    const bool *conflicts, const struct mig_part_digests *digests,
                    const struct mig_load_result *result, struct mig_error *err);
-/* Moves the row of a retried letter to its new state in the counts of the part that holds it; a row
- * that the run did not reject is in no count of it, and nothing is moved. */
+/* Moves rows of retried letters to their new states in the counts of the part that holds them; rows
+ * that the run did not reject are in no count of it, and nothing is moved. Errors: MIG_E_CONFLICT
+ * when the rows are not all of one part, or all of none. */
 int node_book_retry(struct mig_node *node, const struct mig_run *run, const struct mig_part *part,
-                    const bool *conflicts, const struct mig_dead_letter *letter,
-                    const struct mig_load_result *counts, struct mig_error *err);
+                    const bool *conflicts, const struct mig_load_result *counts,
+                    struct mig_error *err);
 /* A key package that the run has booked expires with its standing, or comes back by it: moves it
  * between expired and loaded. *ret_booked is false when the books can't have it on the other side,
  * and nothing is moved. */

@@ -359,4 +359,14 @@ struct pipeline_chain {
 int pipeline_bundle_chain(const struct pipeline_chain *chain, bool *ret_there,
                           struct mig_error *err);
 
+/* retry_rows.c: a part with the row of a letter, as the source has it now or as it was kept.
+ * Errors: MIG_E_CORRUPT when neither has it. */
+int retry_find_row(struct mig_source *source, struct mig_node *node,
+                   const struct mig_dead_letter *letter, struct mig_part **ret_part,
+                   struct mig_error *err);
+/* A part with the rows of letters of one kind, in the order of their ids, as the source has them
+ * now. *ret_part is NULL when it lacks some. */
+int retry_find_rows(struct mig_source *source, const struct mig_dead_letter *letters, size_t count,
+                    struct mig_part **ret_part, struct mig_error *err);
+
 #endif

@@ -1,10 +1,15 @@
-/* Dead letters tried once more, node by node, each in a transaction of its own; and conflicts that
- * somebody named, replaced the same way. */
+/* Dead letters tried once more, node by node: those that lie close together in one transaction, the
+ * others each in one of its own; and conflicts that somebody named, replaced the same way. */
 #include "libmigrate/pipeline/pipeline_private.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Letters that are tried in one transaction. */
+#define GROUP_LETTERS 256
+#define GROUP_BYTES ((size_t) 4 << 20)
+#define GROUP_GAP 8
 
 struct retry_job {
     const struct mig_hooks *hooks;
@@ -25,44 +30,13 @@ static void retry_job_release(struct retry_job *job)
     pipeline_keys_release(&job->keys);
 }
 
-/* The row as the source has it now, or as it was kept. */
-static int find_row(struct retry_job *job, struct mig_node *node,
-                    const struct mig_dead_letter *letter, struct mig_part **ret_part,
-                    struct mig_error *err)
-{
-    const enum mig_table table = mig_kind_info(letter->kind)->table;
-    mig_cleanup(mig_part_free) struct mig_part *part = NULL;
-    struct mig_bytes payload = {0};
-    struct mig_row *row;
-    bool found = false;
-    int result;
-
-    if ((result = mig_source_read_begin(job->source, table, letter->id, letter->id, false, err)) !=
-            MIG_OK ||
-        (result = mig_source_read_part(job->source, MIG_PART_LIMITS, &part, err)) != MIG_OK)
-        return result;
-    if (part->row_count == 0) {
-        if ((result = mig_node_letter_payload(node, letter->kind, letter->id, &part->arena, &found,
-                                              &payload, err)) != MIG_OK)
-            return result;
-        if (!found)
-            return mig_fail(err, MIG_E_CORRUPT, "its letter is gone");
-        if ((result = mig_part_add_row(part, &row, err)) != MIG_OK ||
-            (result = mig_row_decode(payload, &part->arena, row, err)) != MIG_OK)
-            return result;
-        if (row->table != table || row->id != letter->id)
-            return mig_fail(err, MIG_E_CORRUPT, "the kept record is of another row");
-    }
-    *ret_part = mig_take(part);
-    return MIG_OK;
-}
-
 static void leave(struct retry_job *job, struct mig_node *node,
                   const struct mig_dead_letter *letter, const char *why,
                   struct mig_retry_summary *summary)
 {
     mig_log(job->hooks, MIG_LOG_WARN, "node '%s': %s %" PRId64 " is left as it is: %s",
             mig_node_name(node), mig_kind_info(letter->kind)->name, letter->id, why);
+    summary->tried++;
     summary->left++;
 }
 
@@ -78,24 +52,28 @@ static const char *why_not(const struct retry_job *job, const struct mig_envelop
     return NULL;
 }
 
-static void count_outcome(const struct retry_job *job, struct mig_node *node,
-                          const struct mig_dead_letter *letter, const struct mig_envelope *envelope,
-                          const struct mig_load_result *loaded, struct mig_retry_summary *summary)
+static void count_outcomes(const struct mig_part *part, const struct mig_load_result *loaded,
+                           struct mig_retry_summary *summary)
 {
-    if (envelope->route == MIG_ROUTE_EXPIRED)
-        summary->expired++;
-    else if (envelope->route == MIG_ROUTE_NODE && loaded->conflicts == 0)
-        summary->loaded++;
-    else
-        summary->rejected_again++;
+    for (size_t i = 0; i < part->row_count; i++) {
+        summary->expired += part->envelopes[i].route == MIG_ROUTE_EXPIRED;
+        summary->rejected_again += part->envelopes[i].route == MIG_ROUTE_REJECTED;
+    }
+    summary->rejected_again += loaded->conflicts;
+    summary->loaded += loaded->loaded + loaded->already_there;
     summary->replaced += loaded->replaced;
-    if (loaded->replaced > 0)
-        mig_log(job->hooks, MIG_LOG_WARN,
-                "node '%s': %s %" PRId64 " is replaced: it held an envelope with SHA-256 %s, and "
-                "holds %s now; by %s: %s",
-                mig_node_name(node), mig_kind_info(letter->kind)->name, letter->id,
-                letter->conflict.held[0] ? letter->conflict.held : "none", letter->conflict.given,
-                job->repair->who, job->repair->reason);
+    summary->tried += part->row_count;
+}
+
+static void log_replaced(const struct retry_job *job, const struct mig_node *node,
+                         const struct mig_dead_letter *letter)
+{
+    mig_log(job->hooks, MIG_LOG_WARN,
+            "node '%s': %s %" PRId64 " is replaced: it held an envelope with SHA-256 %s, and holds "
+            "%s now; by %s: %s",
+            mig_node_name(node), mig_kind_info(letter->kind)->name, letter->id,
+            letter->conflict.held[0] ? letter->conflict.held : "none", letter->conflict.given,
+            job->repair->who, job->repair->reason);
 }
 
 static int retry_one(struct retry_job *job, struct mig_node *node, const struct mig_run *run,
@@ -106,9 +84,8 @@ static int retry_one(struct retry_job *job, struct mig_node *node, const struct 
     struct mig_error reading = MIG_ERROR_INIT, trying = MIG_ERROR_INIT;
     struct mig_load_result loaded;
     const char *why;
-    int result = find_row(job, node, letter, &part, &reading);
+    int result = retry_find_row(job->source, node, letter, &part, &reading);
 
-    summary->tried++;
     if (result == MIG_E_CORRUPT) {
         /* Other tools keep letters without a record: nothing can be made of those. */
         leave(job, node, letter, reading.message, summary);
@@ -133,8 +110,71 @@ static int retry_one(struct retry_job *job, struct mig_node *node, const struct 
         *err = trying;
         return result;
     }
-    count_outcome(job, node, letter, &part->envelopes[0], &loaded, summary);
+    count_outcomes(part, &loaded, summary);
+    if (loaded.replaced > 0)
+        log_replaced(job, node, letter);
     return MIG_OK;
+}
+
+/* *ret_done is false when they are to be tried in smaller groups. */
+static int retry_together(struct retry_job *job, struct mig_node *node, const struct mig_run *run,
+                          const struct mig_dead_letter *letters, size_t count, bool *ret_done,
+                          struct mig_retry_summary *summary, struct mig_error *err)
+{
+    mig_cleanup(mig_part_free) struct mig_part *part = NULL;
+    struct mig_error trying = MIG_ERROR_INIT;
+    struct mig_load_result loaded;
+    int result = retry_find_rows(job->source, letters, count, &part, err);
+
+    *ret_done = false;
+    if (result != MIG_OK || !part ||
+        (result = mig_transform_part(job->transform, &job->scratch, part, err)) != MIG_OK)
+        return result;
+    for (size_t i = 0; i < part->row_count; i++)
+        if (why_not(job, &part->envelopes[i]))
+            return MIG_OK;
+    result = mig_node_retry(node, run, part, letters, NULL, &loaded, &trying);
+    if (result == MIG_E_CONFLICT)
+        return MIG_OK;
+    if (result != MIG_OK) {
+        *err = trying;
+        return result;
+    }
+    count_outcomes(part, &loaded, summary);
+    *ret_done = true;
+    return MIG_OK;
+}
+
+static int retry_group(struct retry_job *job, struct mig_node *node, const struct mig_run *run,
+                       const struct mig_dead_letter *letters, size_t count,
+                       struct mig_retry_summary *summary, struct mig_error *err)
+{
+    const size_t half = count / 2;
+    bool done;
+    int result;
+
+    if (count == 1)
+        return retry_one(job, node, run, letters, summary, err);
+    result = retry_together(job, node, run, letters, count, &done, summary, err);
+    if (result != MIG_OK || done)
+        return result;
+    result = retry_group(job, node, run, letters, half, summary, err);
+    return result == MIG_OK
+               ? retry_group(job, node, run, letters + half, count - half, summary, err)
+               : result;
+}
+
+/* How many of the first letters are of one kind and lie close together, so that reading what is
+ * between them costs nothing. */
+static size_t count_close(const struct mig_dead_letter *letters, size_t count)
+{
+    size_t close = 1, bytes = letters[0].payload_size;
+
+    while (close < count && close < GROUP_LETTERS && letters[close].kind == letters[0].kind &&
+           (uint64_t) letters[close].id - (uint64_t) letters[close - 1].id <= GROUP_GAP &&
+           (bytes += letters[close].payload_size) <= GROUP_BYTES)
+        close++;
+    return close;
 }
 
 static int retry_on_node(struct retry_job *job, struct mig_node *node, const struct mig_run *run,
@@ -144,9 +184,12 @@ static int retry_on_node(struct retry_job *job, struct mig_node *node, const str
     for (;;) {
         mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
         int result = mig_node_letters(node, &filter, &letters, err);
+        size_t close;
 
-        for (size_t i = 0; i < letters.count && result == MIG_OK; i++)
-            result = retry_one(job, node, run, &letters.items[i], summary, err);
+        for (size_t i = 0; i < letters.count && result == MIG_OK; i += close) {
+            close = count_close(&letters.items[i], letters.count - i);
+            result = retry_group(job, node, run, &letters.items[i], close, summary, err);
+        }
         if (result != MIG_OK || letters.count == 0)
             return result;
         filter.has_after = true;

@@ -305,8 +305,9 @@ def test_a_letter_that_a_new_run_ends_is_kept(world):
 
 
 def test_a_retry_that_is_killed_leaves_each_letter_before_or_behind_it(world, start_tool):
-    total = 200
-    psql(world.v3, ";".join(insert_message(f"bad {i}", group="a0a0") for i in range(total)))
+    total = 400  # in groups that are tried together
+    psql(world.v3, "SELECT setval('group_messages_id_seq', 5000);" + ";".join(
+        insert_message(f"bad {i}", group="a0a0", id=1 + i + i // 5 * 20) for i in range(total)))
     world.run(status=4)
     psql(world.v3, f"UPDATE group_messages SET group_id = '\\x{GROUP}'")
     remaining, seen = total, set()
@@ -335,6 +336,33 @@ def test_a_retry_that_is_killed_leaves_each_letter_before_or_behind_it(world, st
     assert account["kinds"]["group_messages"]["nodes"]["beta"]["loaded"] == total
     assert digest_of_node(world.alpha) == digest_of_node(world.beta)
     world.parity(0)
+
+
+def test_letters_that_are_tried_together_each_have_their_own_outcome(world):
+    def bad(i):
+        return add_bad_message(world.v3, f"bad {i}")
+
+    first, gone, still = bad(0), bad(1), bad(2)
+    chain = int(psql(world.v3, "INSERT INTO group_messages (group_id, data, group_id_data_hash)"
+                               f" VALUES ('\\x{GROUP}', 'no MLS at all', 'h') RETURNING id"))
+    expired, good, conflict, last = bad(3), add_message(world.v3, "good"), bad(4), bad(5)
+    world.run(status=4)
+    for dsn in world.nodes.values():
+        psql(dsn, f"SELECT insert_migration_dead_letter_box('group_messages', {good}, '', 'x', true);"
+                  f"INSERT INTO {META} VALUES ('2026-01-01', 10, {conflict}, '', NULL, 1)")
+    psql(world.v3, f"""DELETE FROM group_messages WHERE id = {gone};
+        UPDATE group_messages SET group_id = '\\x{GROUP}' WHERE id IN ({first}, {conflict}, {last});
+        UPDATE group_messages SET is_commit = true WHERE id = {chain};
+        UPDATE group_messages SET created_at = '2020-01-01' WHERE id = {expired}""")
+    done = world.migrate("rejected", "retry", status=4).json
+    assert {name: done[name] // 2 for name in ("tried", "loaded", "rejected_again", "expired",
+                                               "left")} == {
+        "tried": 8, "loaded": 3, "rejected_again": 3, "expired": 1, "left": 1}
+    assert [[int(id), reason] for _, id, reason in letters(world.alpha)] == [
+        [gone, "group_id_length"], [still, "group_id_length"], [chain, "mls_unparsable"],
+        [conflict, "conflict"]]
+    check_books(world, 4)
+    assert digest_of_node(world.alpha) == digest_of_node(world.beta)
 
 
 def test_letters_of_a_node_that_is_away_wait_for_it(world):
