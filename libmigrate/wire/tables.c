@@ -99,7 +99,9 @@ static const struct mig_reason_info reasons[MIG_REASON_COUNT] = {
     [MIG_REASON_MLS_UNPARSABLE] = {"mls_unparsable",
                                    "fill is_commit in for the row at the source, then retry", true},
     [MIG_REASON_CONFLICT] =
-        {"conflict", "compare both with xmtp-inspect envelope; then repair the node and retry",
+        {"conflict",
+         "compare both with xmtp-inspect envelope; then repair the node and retry, or let rejected "
+         "retry --replace-conflicts put ours in its place",
          true},
     [MIG_REASON_PAYLOAD_TOO_LARGE] =
         {"payload_too_large", "its group or inbox breaks from here on: decide, then waive by name",
