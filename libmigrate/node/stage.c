@@ -202,15 +202,19 @@ static int find_held(struct mig_node *node, const struct mig_part *part, uint32_
     return mig_pg_query(node->pg, sql, NULL, 0, ret_answer, err);
 }
 
-static int unstage_held(struct mig_node *node, const struct held *held, struct mig_error *err)
+/* What is held leaves the staging table; the clock must show it all the same, see raise_clock(). */
+static int unstage_held(struct mig_node *node, const struct held *held,
+                        struct mig_pg_result *ret_clock, struct mig_error *err)
 {
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     const char *const params[] = {(const char *) held->all.text.data};
 
     if (held->all.count == 0)
         return MIG_OK;
-    return mig_pg_query(node->pg, "DELETE FROM mig_stage WHERE seq = ANY ($1::bigint[])", params, 1,
-                        &answer, err);
+    return mig_pg_query(
+        node->pg,
+        "WITH gone AS (DELETE FROM mig_stage WHERE seq = ANY ($1::bigint[])"
+        " RETURNING seq, gateway_time) SELECT max(seq), max(gateway_time) FROM gone",
+        params, 1, ret_clock, err);
 }
 
 /* ---- rows that it lacks ------------------------------------------------------------------- */
@@ -301,6 +305,38 @@ static int set_replication_role(struct mig_node *node, const char *role, struct 
     return mig_pg_exec(node->pg, sql, err);
 }
 
+/* As the node's own insert has it: in one statement, so that usage is counted behind the rows and
+ * before the clock, which the trigger raises. Whoever took these locks in another order, or in no
+ * order, would wait for a node that waits for him. */
+static int insert_meta_counting(struct mig_node *node, uint32_t originator, uint64_t expected,
+                                struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char sql[NODE_SQL_SIZE];
+    int result;
+
+    snprintf(sql, sizeof sql,
+             "WITH meta AS (INSERT INTO gateway_envelopes_meta (gateway_time, originator_node_id,"
+             " originator_sequence_id, topic, payer_id, expiry) SELECT gateway_time, %" PRIu32
+             ", seq, topic, %" PRId32 ", expiry FROM mig_stage ORDER BY seq RETURNING 1),"
+             " counted AS (INSERT INTO unsettled_usage AS u (payer_id, originator_id,"
+             " minutes_since_epoch, spend_picodollars, last_sequence_id, message_count)"
+             " SELECT %" PRId32 ", %" PRIu32 ", minute, sum(spend), max(seq), count(*)"
+             " FROM mig_stage GROUP BY minute ORDER BY minute"
+             " ON CONFLICT (payer_id, originator_id, minutes_since_epoch) DO UPDATE SET"
+             " spend_picodollars = u.spend_picodollars + excluded.spend_picodollars,"
+             " last_sequence_id = greatest(u.last_sequence_id, excluded.last_sequence_id),"
+             " message_count = u.message_count + excluded.message_count)"
+             " SELECT count(*) FROM meta",
+             originator, node->payer_id, node->payer_id, originator);
+    result = mig_pg_query(node->pg, sql, NULL, 0, &answer, err);
+    if (result == MIG_OK && (uint64_t) mig_pg_int64(&answer, 0, 0) != expected)
+        result = mig_fail(err, MIG_E_CORRUPT,
+                          "node '%s': %" PRId64 " rows were stored of %" PRIu64 " staged",
+                          node->entry->name, mig_pg_int64(&answer, 0, 0), expected);
+    return result;
+}
+
 /* The foreign key of blobs is not looked up row by row: the rows that it asks for are those just
  * inserted, which nobody else can see, let alone delete. The node's makers of bands wait meanwhile,
  * and its writers behind them. */
@@ -309,48 +345,36 @@ static int insert_missing(struct mig_node *node, uint32_t originator, uint64_t c
 {
     int result;
 
-    if ((result = insert_meta(node, originator, NULL, count, err)) != MIG_OK ||
-        (result = set_replication_role(node, "replica", err)) != MIG_OK ||
+    if (count == 0)
+        return MIG_OK;
+    result = node->manifest->policy.count_usage ? insert_meta_counting(node, originator, count, err)
+                                                : insert_meta(node, originator, NULL, count, err);
+    if (result != MIG_OK || (result = set_replication_role(node, "replica", err)) != MIG_OK ||
         (result = insert_blobs(node, originator, NULL, count, err)) != MIG_OK)
         return result;
     return set_replication_role(node, "origin", err);
 }
 
-static int count_usage(struct mig_node *node, uint32_t originator, struct mig_error *err)
-{
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    char sql[NODE_SQL_SIZE];
-
-    if (!node->manifest->policy.count_usage)
-        return MIG_OK;
-    snprintf(sql, sizeof sql,
-             "INSERT INTO unsettled_usage AS u (payer_id, originator_id, minutes_since_epoch,"
-             " spend_picodollars, last_sequence_id, message_count) SELECT %" PRId32 ", %" PRIu32
-             ", minute, sum(spend), max(seq), count(*) FROM mig_stage GROUP BY minute"
-             " ON CONFLICT (payer_id, originator_id, minutes_since_epoch) DO UPDATE SET"
-             " spend_picodollars = u.spend_picodollars + excluded.spend_picodollars,"
-             " last_sequence_id = greatest(u.last_sequence_id, excluded.last_sequence_id),"
-             " message_count = u.message_count + excluded.message_count",
-             node->payer_id, originator);
-    return mig_pg_query(node->pg, sql, NULL, 0, &answer, err);
-}
-
 /* The node's trigger has done this for rows just inserted; not for rows that somebody else put into
- * a leaf. Must run while the stage still holds every id. */
-static int raise_clock(struct mig_node *node, uint32_t originator, struct mig_error *err)
+ * a leaf. Behind the rows, as the node takes these locks. */
+static int raise_clock(struct mig_node *node, uint32_t originator,
+                       const struct mig_pg_result *clock, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    char sql[NODE_SQL_SIZE];
+    char number[NODE_NUMBER_SIZE];
 
-    snprintf(
-        sql, sizeof sql,
+    if (clock->rows == 0)
+        return MIG_OK;
+    return mig_pg_query(
+        node->pg,
         "INSERT INTO gateway_envelopes_latest AS l (originator_node_id, originator_sequence_id,"
-        " gateway_time) SELECT %" PRIu32 ", max(seq), max(gateway_time) FROM mig_stage"
+        " gateway_time) VALUES ($1::int, $2::bigint, $3::timestamp)"
         " ON CONFLICT (originator_node_id) DO UPDATE SET originator_sequence_id ="
         " excluded.originator_sequence_id, gateway_time = excluded.gateway_time"
         " WHERE l.originator_sequence_id < excluded.originator_sequence_id",
-        originator);
-    return mig_pg_query(node->pg, sql, NULL, 0, &answer, err);
+        (const char *const[]){node_number(originator, number), mig_pg_text(clock, 0, 0),
+                              mig_pg_text(clock, 0, 1)},
+        3, &answer, err);
 }
 
 int node_stage_envelopes(struct mig_node *node, const struct mig_part *part, uint64_t *ret_staged,
@@ -365,12 +389,9 @@ int node_stage_envelopes(struct mig_node *node, const struct mig_part *part, uin
 int node_insert_staged(struct mig_node *node, uint32_t originator, uint64_t count,
                        struct mig_error *err)
 {
-    int result;
+    int result = node_find_payer(node, node->payer, err);
 
-    if ((result = node_find_payer(node, node->payer, err)) != MIG_OK ||
-        (result = insert_missing(node, originator, count, err)) != MIG_OK)
-        return result;
-    return count_usage(node, originator, err);
+    return result == MIG_OK ? insert_missing(node, originator, count, err) : result;
 }
 
 /* Key packages may have changed their standing since an earlier run brought them: those are made
@@ -406,7 +427,7 @@ static int judge_differing(struct mig_node *node, struct node_load_job *job, uin
 int node_store_envelopes(struct mig_node *node, struct node_load_job *job, uint64_t staged,
                          struct mig_error *err)
 {
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0}, clock = {0};
     mig_cleanup(held_release) struct held held = HELD_INIT;
     uint32_t originator;
     int result;
@@ -416,12 +437,12 @@ int node_store_envelopes(struct mig_node *node, struct node_load_job *job, uint6
     originator = node_originator_of(job->part);
     if ((result = find_held_as_it_stands(node, job, originator, &answer, err)) != MIG_OK ||
         (result = sort_held(job, &answer, &held, err)) != MIG_OK ||
-        (result = raise_clock(node, originator, err)) != MIG_OK ||
         (result = node_find_payer(node, node->payer, err)) != MIG_OK ||
         (result = judge_differing(node, job, originator, &held, err)) != MIG_OK ||
         (result = complete_halves(node, originator, &held, err)) != MIG_OK ||
-        (result = unstage_held(node, &held, err)) != MIG_OK ||
-        (result = node_insert_staged(node, originator, staged - held.all.count, err)) != MIG_OK)
+        (result = unstage_held(node, &held, &clock, err)) != MIG_OK ||
+        (result = node_insert_staged(node, originator, staged - held.all.count, err)) != MIG_OK ||
+        (result = raise_clock(node, originator, &clock, err)) != MIG_OK)
         return result;
     job->counts.conflicts = held.differing.count - job->counts.replaced;
     job->counts.loaded = staged - held.all.count + held.halves + job->counts.replaced;

@@ -20,18 +20,30 @@ static struct json_object *nodes_to_json(const struct mig_account *account, int 
         add_number(counts, "already_there", node->already_there[kind]);
         if (node->beside_conflicts[kind] > 0)
             add_number(counts, "beside_conflicts", node->beside_conflicts[kind]);
-        if (node->holes[kind] > 0)
-            add_number(counts, "holes", node->holes[kind]);
         json_object_object_add(nodes, node->name, counts);
     }
     return nodes;
+}
+
+/* NULL when there were none. */
+static struct json_object *holes_to_json(const struct mig_account *account, int kind)
+{
+    struct json_object *holes = NULL;
+
+    for (size_t i = 0; i < account->node_count; i++) {
+        if (account->nodes[i].holes[kind] == 0)
+            continue;
+        holes = holes ? holes : json_object_new_object();
+        add_number(holes, account->nodes[i].name, account->nodes[i].holes[kind]);
+    }
+    return holes;
 }
 
 static struct json_object *kind_to_json(const struct mig_account *account, int kind)
 {
     const struct mig_kind_info *info = mig_kind_info((enum mig_kind) kind);
     const struct mig_kind_tally *tally = &account->tally.kinds[kind];
-    struct json_object *object = json_object_new_object();
+    struct json_object *object = json_object_new_object(), *holes = holes_to_json(account, kind);
 
     add_number(object, "counted", tally->counted);
     if (info->expires)
@@ -43,6 +55,8 @@ static struct json_object *kind_to_json(const struct mig_account *account, int k
     if (info->route == MIG_ROUTE_NODE) {
         add_number(object, "for_nodes", tally->for_nodes);
         json_object_object_add(object, "nodes", nodes_to_json(account, kind));
+        if (holes)
+            json_object_object_add(object, "holes", holes);
     } else {
         add_number(object, "for_chain", tally->for_chain);
         add_number(object, "waiting_for_chain", tally->for_chain);
