@@ -242,13 +242,18 @@ int node_end_ids(struct node_ids *ids, struct mig_error *err);
 bool node_has_standing(const struct mig_node *node, const struct mig_part *part);
 /* Of the staged rows with these ids, rewrites those that the node holds and that differ by their
  * standing alone; counts those that differ otherwise. booked: the run has counted them, and its
- * counts go with what expires or comes back. */
+ * counts go with what expires or comes back. Lists those rewritten, for node_renew_clock(). */
 int node_renew_ids(struct mig_node *node, const struct mig_part *part, const struct node_ids *ids,
-                   bool booked, struct mig_renew_result *counts, struct mig_error *err);
-/* The same of the rows that the node was found to hold with other bytes (find_held() in stage.c);
- * *ret_any tells whether there were any to rewrite. */
+                   bool booked, struct node_ids *renewed, struct mig_renew_result *counts,
+                   struct mig_error *err);
+/* The same of the rows that the node was found to hold with other bytes (find_held() in stage.c).
+ */
 int node_renew_held(struct mig_node *node, const struct mig_part *part,
-                    const struct mig_pg_result *held, bool *ret_any, struct mig_error *err);
+                    const struct mig_pg_result *held, struct node_ids *renewed,
+                    struct mig_error *err);
+/* The time in a node's vector clock goes with the highest id. The last thing in a transaction, as
+ * the node takes these locks. */
+int node_renew_clock(struct mig_node *node, const struct node_ids *renewed, struct mig_error *err);
 /* Keeps what the node holds under these ids and what is staged, before it is changed. */
 int node_write_renewed_down(struct mig_node *node, const struct node_ids *ids,
                             struct mig_error *err);

@@ -133,6 +133,7 @@ static void job_release(struct renew_job *job)
 
 static int in_transaction(struct mig_node *node, struct renew_job *job, struct mig_error *err)
 {
+    mig_cleanup(node_ids_release) struct node_ids renewed = NODE_IDS_INIT;
     uint64_t staged;
     bool there = true;
     int result;
@@ -147,9 +148,10 @@ static int in_transaction(struct mig_node *node, struct renew_job *job, struct m
         return mig_fail(err, MIG_E_TEMPORARY, "node '%s': a band was dropped meanwhile",
                         node->entry->name);
     }
-    if ((result = node_renew_ids(node, job->part, &job->staged, true, &job->counts, err)) !=
-            MIG_OK ||
-        (result = revive(node, job->part, &job->revivable, &job->counts, err)) != MIG_OK)
+    if ((result = node_renew_ids(node, job->part, &job->staged, true, &renewed, &job->counts,
+                                 err)) != MIG_OK ||
+        (result = revive(node, job->part, &job->revivable, &job->counts, err)) != MIG_OK ||
+        (result = node_renew_clock(node, &renewed, err)) != MIG_OK)
         return result;
     return mig_pg_commit(node->pg, err);
 }

@@ -399,13 +399,13 @@ int node_insert_staged(struct mig_node *node, uint32_t originator, uint64_t coun
  * kept, whatever it is. */
 static int find_held_as_it_stands(struct mig_node *node, const struct node_load_job *job,
                                   uint32_t originator, struct mig_pg_result *answer,
-                                  struct mig_error *err)
+                                  struct node_ids *renewed, struct mig_error *err)
 {
-    bool any = false;
     int result = find_held(node, job->part, originator, answer, err);
 
     if (result != MIG_OK || job->repair ||
-        (result = node_renew_held(node, job->part, answer, &any, err)) != MIG_OK || !any)
+        (result = node_renew_held(node, job->part, answer, renewed, err)) != MIG_OK ||
+        renewed->count == 0)
         return result;
     mig_pg_result_release(answer);
     return find_held(node, job->part, originator, answer, err);
@@ -429,20 +429,23 @@ int node_store_envelopes(struct mig_node *node, struct node_load_job *job, uint6
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0}, clock = {0};
     mig_cleanup(held_release) struct held held = HELD_INIT;
+    mig_cleanup(node_ids_release) struct node_ids renewed = NODE_IDS_INIT;
     uint32_t originator;
     int result;
 
     if (staged == 0)
         return MIG_OK;
     originator = node_originator_of(job->part);
-    if ((result = find_held_as_it_stands(node, job, originator, &answer, err)) != MIG_OK ||
+    if ((result = find_held_as_it_stands(node, job, originator, &answer, &renewed, err)) !=
+            MIG_OK ||
         (result = sort_held(job, &answer, &held, err)) != MIG_OK ||
         (result = node_find_payer(node, node->payer, err)) != MIG_OK ||
         (result = judge_differing(node, job, originator, &held, err)) != MIG_OK ||
         (result = complete_halves(node, originator, &held, err)) != MIG_OK ||
         (result = unstage_held(node, &held, &clock, err)) != MIG_OK ||
         (result = node_insert_staged(node, originator, staged - held.all.count, err)) != MIG_OK ||
-        (result = raise_clock(node, originator, &clock, err)) != MIG_OK)
+        (result = raise_clock(node, originator, &clock, err)) != MIG_OK ||
+        (result = node_renew_clock(node, &renewed, err)) != MIG_OK)
         return result;
     job->counts.conflicts = held.differing.count - job->counts.replaced;
     job->counts.loaded = staged - held.all.count + held.halves + job->counts.replaced;

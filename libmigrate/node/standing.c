@@ -202,11 +202,9 @@ int node_write_renewed_down(struct mig_node *node, const struct node_ids *ids,
                : result;
 }
 
-/* The last one: the time in a node's vector clock goes with the highest id. */
 static const char *const changes[] = {
     "UPDATE gateway_envelopes_meta t SET gateway_time = s.gateway_time, expiry = s.expiry",
     "UPDATE gateway_envelopes_blob t SET originator_envelope = s.envelope",
-    "UPDATE gateway_envelopes_latest t SET gateway_time = s.gateway_time",
 };
 
 static int change(struct mig_node *node, const struct node_ids *ids, const char *what,
@@ -234,7 +232,7 @@ static int rewrite(struct mig_node *node, const struct node_ids *ids, struct mig
 
         result = change(node, ids, changes[i], &affected, err);
         /* The node's pruner was here: again, when it is done. */
-        if (result == MIG_OK && i + 1 < mig_count_of(changes) && (uint64_t) affected != ids->count)
+        if (result == MIG_OK && (uint64_t) affected != ids->count)
             result = mig_fail(err, MIG_E_TEMPORARY,
                               "node '%s': of %" PRIu64 " key packages to be written anew %" PRId64
                               " are there still",
@@ -243,18 +241,37 @@ static int rewrite(struct mig_node *node, const struct node_ids *ids, struct mig
     return result;
 }
 
-int node_renew_ids(struct mig_node *node, const struct mig_part *part, const struct node_ids *ids,
-                   bool booked, struct mig_renew_result *counts, struct mig_error *err)
+int node_renew_clock(struct mig_node *node, const struct node_ids *renewed, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    mig_cleanup(node_ids_release) struct node_ids renewed = NODE_IDS_INIT;
+    mig_cleanup(mig_buffer_release) struct mig_buffer sql = MIG_BUFFER_INIT(NODE_TEXT_LIMIT);
+    const char *ids = (const char *) renewed->text.data;
+    int result;
+
+    if (renewed->count == 0)
+        return MIG_OK;
+    result = mig_buffer_print(&sql, err,
+                              "UPDATE gateway_envelopes_latest t SET gateway_time = m.time FROM"
+                              " (SELECT originator_sequence_id AS seq, gateway_time AS time FROM"
+                              " gateway_envelopes_meta WHERE " AMONG_IDS
+                              ") m WHERE m.seq = t.originator_sequence_id AND t." AMONG_IDS "%c",
+                              own_originator(), ids, own_originator(), ids, '\0');
+    return result == MIG_OK ? mig_pg_query(node->pg, (const char *) sql.data, NULL, 0, &answer, err)
+                            : result;
+}
+
+int node_renew_ids(struct mig_node *node, const struct mig_part *part, const struct node_ids *ids,
+                   bool booked, struct node_ids *renewed, struct mig_renew_result *counts,
+                   struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     int result;
 
     if ((result = find_differing(node, (const char *) ids->text.data, &answer, err)) != MIG_OK ||
-        (result = sort_differing(node, part, &answer, booked, &renewed, counts, err)) != MIG_OK ||
-        (renewed.count > 0 && (result = rewrite(node, &renewed, err)) != MIG_OK))
+        (result = sort_differing(node, part, &answer, booked, renewed, counts, err)) != MIG_OK ||
+        (renewed->count > 0 && (result = rewrite(node, renewed, err)) != MIG_OK))
         return result;
-    counts->renewed = renewed.count;
+    counts->renewed = renewed->count;
     return MIG_OK;
 }
 
@@ -275,22 +292,21 @@ void node_tell_renewed(const struct mig_node *node, const struct mig_renew_resul
 }
 
 int node_renew_held(struct mig_node *node, const struct mig_part *part,
-                    const struct mig_pg_result *held, bool *ret_any, struct mig_error *err)
+                    const struct mig_pg_result *held, struct node_ids *renewed,
+                    struct mig_error *err)
 {
     mig_cleanup(node_ids_release) struct node_ids ids = NODE_IDS_INIT;
     struct mig_renew_result counts = {0};
     int result = MIG_OK;
 
-    *ret_any = false;
     if (!node_has_standing(node, part) || !node->run->fresh)
         return MIG_OK;
     for (int row = 0; row < held->rows && result == MIG_OK; row++)
         if (!mig_pg_bool(held, row, 1) && mig_pg_bool(held, row, 2) && mig_pg_bool(held, row, 3))
             result = node_add_id(&ids, mig_pg_int64(held, row, 0), err);
     if (result != MIG_OK || ids.count == 0 || (result = node_end_ids(&ids, err)) != MIG_OK ||
-        (result = node_renew_ids(node, part, &ids, false, &counts, err)) != MIG_OK)
+        (result = node_renew_ids(node, part, &ids, false, renewed, &counts, err)) != MIG_OK)
         return result;
     node_tell_renewed(node, &counts);
-    *ret_any = counts.renewed > 0;
     return MIG_OK;
 }
