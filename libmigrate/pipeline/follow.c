@@ -48,6 +48,7 @@ struct follow {
     int64_t fronts[MIG_TABLE_COUNT]; /* where the nodes are that are farthest */
     struct group ahead, behind;
     int64_t moved_ns, tidy_ns, comeback_ns; /* when it moved last; when the others are due */
+    int64_t lacking_ns[MIG_TABLE_COUNT];    /* since when rows are settled that a node lacks */
     int64_t told_pid;                       /* the writer that was told of */
     bool untidy;                            /* a node came back */
     struct mig_follow_summary summary;
@@ -304,8 +305,6 @@ static void note_lags(struct follow *follow, enum mig_table table, const struct 
     }
     if (oldest_ms > follow->summary.lag_max_ms)
         follow->summary.lag_max_ms = oldest_ms;
-    mig_report_measure(follow->job.hooks, MIG_MEASURE_LAG_SECONDS, name, NULL,
-                       (double) oldest_ms / 1000);
     if (lags->count > 0)
         mig_report_measure(follow->job.hooks, MIG_MEASURE_LATENCY_SECONDS, name, NULL,
                            (double) oldest_ms / 1000);
@@ -338,7 +337,17 @@ static int64_t rear_of(const struct follow *follow, int table)
     return rear;
 }
 
-static void measure(const struct follow *follow)
+/* For how long some node has lacked rows of a table that are settled. */
+static double lag_of_table(struct follow *follow, int table, int64_t rows)
+{
+    const int64_t now_ns = mig_time_monotonic_ns();
+
+    if (rows == 0)
+        follow->lacking_ns[table] = now_ns;
+    return (double) (now_ns - follow->lacking_ns[table]) / (double) MIG_NS_PER_SECOND;
+}
+
+static void measure(struct follow *follow)
 {
     const struct mig_settling_state *state = &follow->state;
     const struct mig_hooks *hooks = follow->job.hooks;
@@ -352,8 +361,8 @@ static void measure(const struct follow *follow)
         mig_report_measure(hooks, MIG_MEASURE_SETTLED_BOUND, table, NULL,
                            (double) state->bounds[i]);
         mig_report_measure(hooks, MIG_MEASURE_LAG_ROWS, table, NULL, (double) lag);
-        if (lag == 0)
-            mig_report_measure(hooks, MIG_MEASURE_LAG_SECONDS, table, NULL, 0);
+        mig_report_measure(hooks, MIG_MEASURE_LAG_SECONDS, table, NULL,
+                           lag_of_table(follow, i, lag));
         mig_report_measure(hooks, MIG_MEASURE_OLDEST_WRITER_SECONDS, table, NULL,
                            held_up && state->writer_age_s > 0 ? (double) state->writer_age_s : 0);
     }
@@ -715,6 +724,8 @@ static int begin(struct follow *follow, struct mig_error *err)
     follow->ahead.growth.facts = follow->behind.growth.facts = &job->run.facts;
     follow->ahead.growth.follows = follow->behind.growth.follows = true;
     job->ease = follow->ease;
+    for (int table = 0; table < MIG_TABLE_COUNT; table++)
+        follow->lacking_ns[table] = mig_time_monotonic_ns();
     follow->untidy = true;
     follow->tidy_ns = mig_time_monotonic_ns() + TIDY_NS;
     if ((result = ask_positions(follow, err)) != MIG_OK)
