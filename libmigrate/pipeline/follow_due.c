@@ -1,0 +1,122 @@
+/* What follow does now and then: rows above the sequence, key packages, nodes that were away. */
+#include "libmigrate/pipeline/follow.h"
+
+#include <stdlib.h>
+
+/* Of key packages at a time: rows do not wait for them. */
+#define RENEW_NS (MIG_NS_PER_SECOND / 10)
+#define COMEBACK_NS (5 * MIG_NS_PER_SECOND) /* between tries to reach a node */
+
+static int find_strays(void *context, const bool *wanted, struct read_range **ret_ranges,
+                       size_t *ret_count, struct mig_error *err)
+{
+    struct follow *follow = context;
+    struct read_range *ranges = calloc(MIG_TABLE_COUNT, sizeof *ranges);
+    size_t count = 0;
+
+    (void) wanted;
+    if (!ranges)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    for (int table = 0; table < MIG_TABLE_COUNT; table++) {
+        struct mig_settled settled;
+        int result = mig_source_strays(follow->job.sources.items[0], (enum mig_table) table,
+                                       follow->fronts[table], &settled, err);
+
+        if (result != MIG_OK) {
+            free(ranges);
+            return result;
+        }
+        if (settled.has_strays)
+            ranges[count++] =
+                (struct read_range){(enum mig_table) table, settled.stray_first, INT64_MAX, false};
+    }
+    *ret_ranges = ranges;
+    *ret_count = count;
+    return MIG_OK;
+}
+
+/* Rows above the sequence, for all who are at the front, whose books are whole then. */
+int follow_tidy(struct follow *follow, struct mig_error *err)
+{
+    struct run_job *job = &follow->job;
+    int result;
+
+    follow->tidy_ns = mig_time_monotonic_ns() + FOLLOW_TIDY_NS;
+    follow->untidy = false;
+    for (size_t i = 0; i < job->nodes.count; i++) {
+        follow_place(follow, i)->lacks =
+            follow_equally_far(follow_place(follow, i)->positions, follow->fronts);
+        follow->untidy = follow->untidy || !follow_place(follow, i)->lacks;
+    }
+    job->see = NULL;
+    result = run_job_pass(job, "follow", 0, find_strays, follow, err);
+    for (size_t i = 0; i < job->nodes.count && result == MIG_OK; i++)
+        if (follow_equally_far(follow_place(follow, i)->positions, follow->fronts))
+            result = mig_node_run_finish(job->nodes.items[i], &job->run, NULL, NULL, 0, err);
+    return result;
+}
+
+static int open_renew(struct follow *follow, struct mig_error *err)
+{
+    struct run_job *job = &follow->job;
+    const struct renew_options options = {.manifest = job->manifest,
+                                          .keys = &job->keys,
+                                          .source = follow->packages,
+                                          .nodes = &job->nodes,
+                                          .run = &job->run,
+                                          .hooks = job->hooks,
+                                          .stop = job->stop};
+
+    pipeline_renew_close(&follow->renew);
+    return pipeline_renew_open(&options, &follow->renew, err);
+}
+
+int follow_open_packages(struct follow *follow, struct mig_error *err)
+{
+    struct run_job *job = &follow->job;
+    int result = mig_source_open(job->manifest, job->hooks, job->stop, &follow->packages, err);
+
+    if (result != MIG_OK ||
+        (result = pipeline_check_source(follow->packages, &job->run, false, err)) != MIG_OK)
+        return result;
+    mig_source_set_retry(follow->packages, job->options->resources.retry_s);
+    return open_renew(follow, err);
+}
+
+/* Key packages that have another standing than when their rows came. */
+int follow_renew_packages(struct follow *follow, struct mig_error *err)
+{
+    size_t node;
+    bool done;
+
+    if (!pipeline_renew_looks(follow->renew) &&
+        mig_time_monotonic_ns() < pipeline_renew_due_ns(follow->renew))
+        return MIG_OK;
+    return pipeline_renew_some(follow->renew, false, RENEW_NS, &done, &node, err);
+}
+
+/* A node away is tried now and then; the others don't wait for it. */
+int follow_look_for_nodes(struct follow *follow, struct mig_error *err)
+{
+    struct run_job *job = &follow->job;
+    const int64_t now_ns = mig_time_monotonic_ns();
+    struct mig_error failure = MIG_ERROR_INIT;
+    size_t back = 0;
+    int result;
+
+    if (job->nodes.away_count == 0 || (job->nodes.count > 0 && now_ns < follow->comeback_ns))
+        return MIG_OK;
+    follow->comeback_ns = now_ns + COMEBACK_NS;
+    if (job->nodes.count == 0 && (result = mig_retry_wait(&job->retry, &job->nodes.away[0].why,
+                                                          job->hooks, job->stop, err)) != MIG_OK)
+        return result;
+    result = run_job_bring_back(job, &back, &failure);
+    if (result != MIG_OK && err)
+        *err = failure;
+    if (result != MIG_OK || back == 0)
+        return result;
+    mig_retry_succeeded(&job->retry);
+    follow->untidy = true;
+    result = follow_ask_positions(follow, err);
+    return result == MIG_OK ? open_renew(follow, err) : result;
+}

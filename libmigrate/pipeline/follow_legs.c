@@ -1,0 +1,272 @@
+/* The way of a group of nodes from where it is to where it shall be. */
+#include "libmigrate/pipeline/follow.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SLICE_IDS INT64_C(16384) /* of a table in one pass */
+
+/* ---- where nodes are ------------------------------------------------------------------------- */
+
+struct run_place *follow_place(const struct follow *follow, size_t index)
+{
+    return &follow->job.places[mig_node_index(follow->job.nodes.items[index])];
+}
+
+bool follow_equally_far(const int64_t *a, const int64_t *b)
+{
+    return memcmp(a, b, MIG_TABLE_COUNT * sizeof *a) == 0;
+}
+
+static void find_fronts(struct follow *follow)
+{
+    for (size_t i = 0; i < follow->job.nodes.count; i++)
+        for (int table = 0; table < MIG_TABLE_COUNT; table++)
+            if (follow_place(follow, i)->positions[table] > follow->fronts[table])
+                follow->fronts[table] = follow_place(follow, i)->positions[table];
+    memcpy(follow->job.run.bounds, follow->fronts, sizeof follow->fronts);
+}
+
+int follow_ask_positions(struct follow *follow, struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < follow->job.nodes.count && result == MIG_OK; i++)
+        for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++)
+            result = mig_node_position(follow->job.nodes.items[i], follow->job.run.facts.run,
+                                       (enum mig_table) table,
+                                       &follow_place(follow, i)->positions[table], err);
+    if (result == MIG_OK)
+        find_fronts(follow);
+    follow->ahead.valid = follow->behind.valid = false;
+    return result;
+}
+
+/* ---- one leg: a group from where it is to where it shall be -----------------------------------
+ */
+
+struct leg {
+    struct follow *follow;
+    struct group *group;
+    int64_t from[MIG_TABLE_COUNT], to[MIG_TABLE_COUNT];
+    const bool *wanted;
+    struct read_range *ranges;
+    size_t count, room;
+};
+
+static int add_range(struct leg *leg, enum mig_table table, int64_t first_id, int64_t last_id,
+                     struct mig_error *err)
+{
+    if (leg->count == leg->room) {
+        const size_t room = leg->room > 0 ? 2 * leg->room : 32;
+        struct read_range *larger = reallocarray(leg->ranges, room, sizeof *larger);
+
+        if (!larger)
+            return mig_fail(err, MIG_E_NOMEM, "out of memory");
+        leg->ranges = larger;
+        leg->room = room;
+    }
+    leg->ranges[leg->count++] = (struct read_range){table, first_id, last_id, true};
+    return MIG_OK;
+}
+
+/* Where the last part of a table begins, when all of the group have the same. */
+static int find_last_part(struct leg *leg, enum mig_table table, bool *ret_same,
+                          int64_t *ret_first_id, struct mig_error *err)
+{
+    const struct run_job *job = &leg->follow->job;
+    bool any = false;
+
+    *ret_same = true;
+    for (size_t i = 0; i < job->nodes.count; i++) {
+        int64_t first_id = 0, last_id = 0;
+        bool found = false;
+        int result;
+
+        if (!leg->wanted[i])
+            continue;
+        result = mig_node_last_part(job->nodes.items[i], job->run.facts.run, table, &found,
+                                    &first_id, &last_id, err);
+        if (result != MIG_OK)
+            return result;
+        if (!found || last_id != leg->from[table] || (any && first_id != *ret_first_id))
+            *ret_same = false;
+        *ret_first_id = first_id;
+        any = true;
+    }
+    return MIG_OK;
+}
+
+/* A part that is gone on with after a pause has digests of rows that are read once more; nodes that
+ * have them leave them alone. Otherwise a new part begins. */
+static int take_up_part(struct leg *leg, enum mig_table table, struct mig_error *err)
+{
+    const int64_t next = leg->from[table] + 1;
+    struct growth *growth = &leg->group->growth;
+    int64_t first_id = 0;
+    bool same;
+    int result = find_last_part(leg, table, &same, &first_id, err);
+
+    if (result != MIG_OK)
+        return result;
+    if (!same || growth_begins(next) || growth_bucket_end(first_id) != growth_bucket_end(next))
+        return growth_add_start(growth, table, next, err);
+    result = growth_add_start(growth, table, first_id, err);
+    return result == MIG_OK ? add_range(leg, table, first_id, leg->from[table], err) : result;
+}
+
+/* Behind, parts end where those of the others do; at the front, with their buckets. */
+static int add_ranges(struct leg *leg, enum mig_table table, const struct pipeline_cuts *cuts,
+                      struct mig_error *err)
+{
+    struct growth *growth = &leg->group->growth;
+    int64_t position = leg->from[table];
+    int result = MIG_OK;
+
+    for (size_t i = 0; position < leg->to[table] && result == MIG_OK;) {
+        const bool cut = i < cuts->count && cuts->ids[i] <= leg->to[table];
+        int64_t end = cut ? cuts->ids[i] : growth_bucket_end(position + 1);
+
+        if (end > leg->to[table])
+            end = leg->to[table];
+        result = add_range(leg, table, position + 1, end, err);
+        position = end;
+        if (result == MIG_OK && position < leg->to[table] && (cut || growth_begins(position + 1)))
+            result = growth_add_start(growth, table, position + 1, err);
+        i += cut;
+    }
+    return result;
+}
+
+static int ranges_of_table(struct leg *leg, enum mig_table table, struct mig_error *err)
+{
+    const struct run_job *job = &leg->follow->job;
+    struct growth *growth = &leg->group->growth;
+    const struct growth_part *part = &growth->parts[table];
+    mig_cleanup(pipeline_cuts_release) struct pipeline_cuts cuts = {0};
+    const int64_t next = leg->from[table] + 1;
+    int result = MIG_OK;
+
+    if (leg->to[table] <= leg->from[table])
+        return MIG_OK;
+    growth->fresh_from[table] = next;
+    if (!leg->group->valid || part->last_id != leg->from[table])
+        result = take_up_part(leg, table, err);
+    else if (growth_begins(next))
+        result = growth_add_start(growth, table, next, err);
+    if (result == MIG_OK && leg->group == &leg->follow->behind)
+        result = pipeline_find_cuts(&job->nodes, leg->wanted, &job->run, table, &cuts, err);
+    return result == MIG_OK ? add_ranges(leg, table, &cuts, err) : result;
+}
+
+static int find_ranges(void *context, const bool *wanted, struct read_range **ret_ranges,
+                       size_t *ret_count, struct mig_error *err)
+{
+    struct leg *leg = context;
+    int result = MIG_OK;
+
+    leg->wanted = wanted;
+    growth_begin_pass(&leg->group->growth);
+    for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++)
+        result = ranges_of_table(leg, (enum mig_table) table, err);
+    if (result != MIG_OK) {
+        free(leg->ranges);
+        return result;
+    }
+    *ret_ranges = leg->ranges;
+    *ret_count = leg->count;
+    return MIG_OK;
+}
+
+/* Who takes part; a group of others than before knows nothing of where these are. */
+static void choose_members(struct follow *follow, struct leg *leg)
+{
+    const struct run_job *job = &follow->job;
+    struct group *group = leg->group;
+
+    for (size_t i = 0; i < job->manifest->node_count; i++)
+        job->places[i].lacks = false;
+    for (size_t i = 0; i < job->nodes.count; i++)
+        follow_place(follow, i)->lacks =
+            follow_equally_far(follow_place(follow, i)->positions, leg->from);
+    for (size_t i = 0; i < job->manifest->node_count; i++) {
+        group->valid = group->valid && group->members[i] == job->places[i].lacks;
+        group->members[i] = job->places[i].lacks;
+    }
+}
+
+static int walk(struct leg *leg, struct mig_error *err)
+{
+    struct follow *follow = leg->follow;
+    struct run_job *job = &follow->job;
+    int result;
+
+    choose_members(follow, leg);
+    job->see = growth_see;
+    job->see_context = &leg->group->growth;
+    result = run_job_pass(job, "follow", 0, find_ranges, leg, err);
+    if (result != MIG_OK)
+        return result;
+    leg->group->valid = true;
+    for (size_t i = 0; i < job->nodes.count; i++) {
+        struct run_place *place = follow_place(follow, i);
+
+        if (!leg->group->members[mig_node_index(job->nodes.items[i])])
+            continue;
+        if (place->lacks || follow_asked_to_end(follow))
+            return follow_ask_positions(follow, err);
+        memcpy(place->positions, leg->to, sizeof leg->to);
+    }
+    find_fronts(follow);
+    if (leg->group == &follow->ahead) {
+        follow->summary.rows += leg->group->growth.rows;
+        for (int table = 0; table < MIG_TABLE_COUNT; table++)
+            follow_note_lags(follow, (enum mig_table) table, &leg->group->growth.lags[table]);
+    }
+    return MIG_OK;
+}
+
+/* A slice of the way. */
+static int64_t at_most(int64_t from, int64_t to)
+{
+    const int64_t far = (from > 0 ? from : 0) + SLICE_IDS;
+
+    return to < from ? from : to < far ? to : far;
+}
+
+/* Those at the front go on to what is settled. *ret_moved is false when there was nothing. */
+int follow_lead_on(struct follow *follow, bool *ret_moved, struct mig_error *err)
+{
+    struct leg leg = {.follow = follow, .group = &follow->ahead};
+    bool there = false;
+
+    *ret_moved = false;
+    for (size_t i = 0; i < follow->job.nodes.count; i++)
+        there = there || follow_equally_far(follow_place(follow, i)->positions, follow->fronts);
+    for (int table = 0; table < MIG_TABLE_COUNT; table++) {
+        leg.from[table] = follow->fronts[table];
+        leg.to[table] = at_most(follow->fronts[table], follow->state.bounds[table]);
+        *ret_moved = *ret_moved || leg.to[table] > leg.from[table];
+    }
+    *ret_moved = *ret_moved && there;
+    return *ret_moved ? walk(&leg, err) : MIG_OK;
+}
+
+/* Some of those behind get a slice nearer. */
+int follow_catch_up(struct follow *follow, bool *ret_moved, struct mig_error *err)
+{
+    struct leg leg = {.follow = follow, .group = &follow->behind};
+    size_t i = 0;
+
+    while (i < follow->job.nodes.count &&
+           follow_equally_far(follow_place(follow, i)->positions, follow->fronts))
+        i++;
+    *ret_moved = i < follow->job.nodes.count;
+    if (!*ret_moved)
+        return MIG_OK;
+    memcpy(leg.from, follow_place(follow, i)->positions, sizeof leg.from);
+    for (int table = 0; table < MIG_TABLE_COUNT; table++)
+        leg.to[table] = at_most(leg.from[table], follow->fronts[table]);
+    follow->untidy = true;
+    return walk(&leg, err);
+}
