@@ -162,6 +162,27 @@ def test_a_package_uploaded_again_while_a_run_reads(world, clock, start_tool):
     assert world.parity()["verdict"] == "green"
 
 
+def test_the_clock_is_locked_behind_usage(world, clock, start_tool):
+    """As the node's own insert does, which would else wait for us while we wait for it."""
+    upload(world.v3, "older", clock())
+    newer = upload(world.v3, "newer", clock())
+    world.write(nodes={"alpha": world.alpha})
+    world.edit(lambda document: document["policy"].update(usage="count"))
+    world.run()
+    upload(world.v3, "newer", clock())
+    upload(world.v3, "other", clock(), installation=OTHER)
+    with held(world.alpha, "LOCK unsettled_usage IN SHARE MODE"):
+        process = start_tool("xmtp-migrate", "run", "--manifest", str(world.manifest), "--json")
+        waiting = ("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND"
+                   " query LIKE '%INSERT INTO unsettled_usage%' AND pid <> pg_backend_pid()")
+        while psql(world.alpha, waiting) == "0":
+            assert process.poll() is None
+        psql(world.alpha, "SELECT FROM gateway_envelopes_latest FOR UPDATE NOWAIT")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert renewed(world.alpha) == [newer]
+
+
 def test_nodes_that_were_given_other_readings_hold_the_same_in_the_end(world, clock):
     older = upload(world.v3, "older", clock())
     upload(world.v3, "newer", clock())
@@ -236,7 +257,8 @@ def test_what_lives_by_its_standing_alone_is_kept_without_it(world, clock):
     world.run()
     assert_newest(world, old)
     new = upload(world.v3, "new", clock())
-    world.run()
+    account = world.run()
+    assert (kinds(account)["expired"], kinds(account)["for_nodes"]) == (1, 1)
     assert_newest(world, new)
     assert old in renewed(world.alpha)
     upload(world.v3, "old", clock())
