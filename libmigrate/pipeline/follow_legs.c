@@ -54,6 +54,12 @@ struct leg {
     size_t count, room;
 };
 
+/* The first id behind a place; of a node that has nothing, the first that there is. */
+static int64_t behind_of(int64_t position)
+{
+    return position == INT64_MIN ? INT64_MIN : position + 1;
+}
+
 static int add_range(struct leg *leg, enum mig_table table, int64_t first_id, int64_t last_id,
                      struct mig_error *err)
 {
@@ -97,19 +103,42 @@ static int find_last_part(struct leg *leg, enum mig_table table, bool *ret_same,
     return MIG_OK;
 }
 
+/* Whether a node that is farther has a part that ends where this leg begins. */
+static int others_end_here(const struct leg *leg, enum mig_table table, bool *ret_end,
+                           struct mig_error *err)
+{
+    const struct run_job *job = &leg->follow->job;
+    const int64_t from = leg->from[table];
+    int result = MIG_OK;
+
+    *ret_end = false;
+    for (size_t i = 0; i < job->nodes.count && from > INT64_MIN && result == MIG_OK; i++) {
+        int64_t *ends = NULL;
+        size_t count = 0;
+
+        if (!leg->wanted[i])
+            result = mig_node_part_ends(job->nodes.items[i], job->run.facts.run, table, from - 1,
+                                        &ends, &count, err);
+        *ret_end = *ret_end || (count > 0 && ends[0] == from);
+        free(ends);
+    }
+    return result;
+}
+
 /* A part that is gone on with after a pause has digests of rows that are read once more; nodes that
  * have them leave them alone. Otherwise a new part begins. */
 static int take_up_part(struct leg *leg, enum mig_table table, struct mig_error *err)
 {
-    const int64_t next = leg->from[table] + 1;
+    const int64_t next = behind_of(leg->from[table]);
     struct growth *growth = &leg->group->growth;
     int64_t first_id = 0;
-    bool same;
+    bool same, others_end;
     int result = find_last_part(leg, table, &same, &first_id, err);
 
-    if (result != MIG_OK)
+    if (result != MIG_OK || (result = others_end_here(leg, table, &others_end, err)) != MIG_OK)
         return result;
-    if (!same || growth_begins(next) || growth_bucket_end(first_id) != growth_bucket_end(next))
+    if (!same || others_end || growth_begins(next) ||
+        growth_bucket_end(first_id) != growth_bucket_end(next))
         return growth_add_start(growth, table, next, err);
     result = growth_add_start(growth, table, first_id, err);
     return result == MIG_OK ? add_range(leg, table, first_id, leg->from[table], err) : result;
@@ -125,11 +154,11 @@ static int add_ranges(struct leg *leg, enum mig_table table, const struct pipeli
 
     for (size_t i = 0; position < leg->to[table] && result == MIG_OK;) {
         const bool cut = i < cuts->count && cuts->ids[i] <= leg->to[table];
-        int64_t end = cut ? cuts->ids[i] : growth_bucket_end(position + 1);
+        int64_t end = cut ? cuts->ids[i] : growth_bucket_end(behind_of(position));
 
         if (end > leg->to[table])
             end = leg->to[table];
-        result = add_range(leg, table, position + 1, end, err);
+        result = add_range(leg, table, behind_of(position), end, err);
         position = end;
         if (result == MIG_OK && position < leg->to[table] && (cut || growth_begins(position + 1)))
             result = growth_add_start(growth, table, position + 1, err);
@@ -138,24 +167,39 @@ static int add_ranges(struct leg *leg, enum mig_table table, const struct pipeli
     return result;
 }
 
+/* What is one part of the others is not left in the middle. */
+static void end_with_part(struct leg *leg, enum mig_table table, const struct pipeline_cuts *cuts)
+{
+    size_t i = 0;
+
+    while (i < cuts->count && cuts->ids[i] < leg->to[table])
+        i++;
+    if (i < cuts->count)
+        leg->to[table] = cuts->ids[i];
+}
+
 static int ranges_of_table(struct leg *leg, enum mig_table table, struct mig_error *err)
 {
     const struct run_job *job = &leg->follow->job;
     struct growth *growth = &leg->group->growth;
     const struct growth_part *part = &growth->parts[table];
     mig_cleanup(pipeline_cuts_release) struct pipeline_cuts cuts = {0};
-    const int64_t next = leg->from[table] + 1;
+    const int64_t next = behind_of(leg->from[table]);
     int result = MIG_OK;
 
     if (leg->to[table] <= leg->from[table])
         return MIG_OK;
     growth->fresh_from[table] = next;
-    if (!leg->group->valid || part->last_id != leg->from[table])
+    if (leg->group == &leg->follow->behind &&
+        (result = pipeline_find_cuts(&job->nodes, leg->wanted, &job->run, table, &cuts, err)) !=
+            MIG_OK)
+        return result;
+    end_with_part(leg, table, &cuts);
+    if (!leg->group->valid || part->last_id != leg->from[table] ||
+        leg->group == &leg->follow->behind)
         result = take_up_part(leg, table, err);
     else if (growth_begins(next))
         result = growth_add_start(growth, table, next, err);
-    if (result == MIG_OK && leg->group == &leg->follow->behind)
-        result = pipeline_find_cuts(&job->nodes, leg->wanted, &job->run, table, &cuts, err);
     return result == MIG_OK ? add_ranges(leg, table, &cuts, err) : result;
 }
 

@@ -252,3 +252,25 @@ def test_rows_above_the_sequence_are_brought_and_counted_once_it_passes_them(wor
     following.stop()
     account = assert_whole(world)
     assert account["verdict"] == "green"
+
+
+def test_a_node_that_never_had_anything_gets_all_of_it(world, follow, start_tool, new_server, tool):
+    apart = new_server()
+    beta = apart.create_database()
+    tool("xmtp-seed", "schema", "node", "--dsn", beta, "--node-id", 200)
+    world.seed(9000)
+    world.nodes.pop("beta")
+    world.write()
+    world.run()
+    world.nodes["beta"] = beta
+    world.write()
+    apart.stop(signal.SIGQUIT)
+    following = follow()
+    following.await_line("following run")
+    live(world, start_tool, 2).wait(timeout=60)
+    apart.start()
+    following.await_line("node 'beta' is back")
+    live(world, start_tool, 2).wait(timeout=60)
+    following.await_rows()
+    assert following.stop()["verdict"] == "green"
+    assert_whole(world)
