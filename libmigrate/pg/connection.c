@@ -109,6 +109,11 @@ bool mig_pg_alive(const struct mig_pg *pg)
     return PQstatus(pg->connection) == CONNECTION_OK;
 }
 
+bool mig_pg_idle(const struct mig_pg *pg)
+{
+    return mig_pg_alive(pg) && PQtransactionStatus(pg->connection) == PQTRANS_IDLE;
+}
+
 const char *mig_pg_place(const struct mig_pg *pg)
 {
     return pg->place;

@@ -31,6 +31,8 @@ void mig_pg_close(struct mig_pg **pg);
 int mig_pg_server_version(const struct mig_pg *pg); /* 150004 */
 /* Whether the connection still stands, as far as is known without asking the server. */
 bool mig_pg_alive(const struct mig_pg *pg);
+/* Whether it can be asked something new as well: nothing is under way. */
+bool mig_pg_idle(const struct mig_pg *pg);
 /* Whether the last failure was a row whose key is in the table already. That is MIG_E_DATABASE:
  * only the caller knows whether to look again, since another writer may just have put it there. */
 bool mig_pg_met_duplicate(const struct mig_pg *pg);

@@ -313,6 +313,7 @@ static int finish(struct run *run, struct mig_account **ret_account, struct mig_
 
     if (job->nodes.away_count > 0)
         return mig_account_read(&job->nodes, job->run.facts.run, ret_account, err);
+    mig_blockers_release(&run->blockers);
     if ((result = mig_source_blockers(job->sources.items[0], &run->blockers, err)) != MIG_OK ||
         (result = bundle_chain(run, &has_bundle, err)) != MIG_OK ||
         (result = recount(job, &found, err)) != MIG_OK ||

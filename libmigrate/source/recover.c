@@ -39,7 +39,7 @@ int source_recover(struct mig_source *source, struct mig_retry *retry, const str
     for (;;) {
         int result = mig_retry_wait(retry, &failure, source->hooks, &source->leaving, err);
 
-        if (result != MIG_OK || (source->probed && mig_pg_alive(source->pg)))
+        if (result != MIG_OK || (source->probed && mig_pg_idle(source->pg)))
             return result;
         result = source_connect(source, &failure);
         if (result == MIG_OK) {
