@@ -45,15 +45,17 @@ static void describe_wait(const struct follow *follow, char *text, size_t size)
     snprintf(text, size, "writers of %s: %s%s", mig_table_info(state->held_up)->name, writer, age);
 }
 
-/* Where the node is of a table that is farthest behind. */
-static int64_t rear_of(const struct follow *follow, int table)
+/* How many ids of a table the node that is farthest behind has before it; V3 counts from 1. */
+static int64_t ids_behind(const struct follow *follow, int table)
 {
     int64_t rear = follow->fronts[table];
 
     for (size_t i = 0; i < follow->job.nodes.count; i++)
         if (follow_place(follow, i)->positions[table] < rear)
             rear = follow_place(follow, i)->positions[table];
-    return rear;
+    if (rear < 0)
+        rear = 0;
+    return follow->state.bounds[table] > rear ? follow->state.bounds[table] - rear : 0;
 }
 
 /* For how long some node has lacked rows of a table that are settled. */
@@ -74,8 +76,7 @@ static void measure(struct follow *follow)
     for (int i = 0; i < MIG_TABLE_COUNT; i++) {
         const char *table = mig_table_info((enum mig_table) i)->name;
         const bool held_up = state->is_held_up && (int) state->held_up == i;
-        const int64_t rear = rear_of(follow, i);
-        const int64_t lag = state->bounds[i] > rear ? state->bounds[i] - rear : 0;
+        const int64_t lag = ids_behind(follow, i);
 
         mig_report_measure(hooks, MIG_MEASURE_SETTLED_BOUND, table, NULL,
                            (double) state->bounds[i]);
