@@ -231,17 +231,18 @@ static int raise_bound(struct mig_node *node, const struct mig_run *run,
                        const struct mig_part *part, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    char last[NODE_NUMBER_SIZE];
+    char last[NODE_NUMBER_SIZE], wal[NODE_NUMBER_SIZE];
 
     if (!part->followed)
         return MIG_OK;
     return mig_pg_query(node->pg,
                         "UPDATE xmtp_migrate.runs SET bounds = jsonb_set(bounds, ARRAY[$2],"
-                        " to_jsonb($3::text)) WHERE run = $1 AND (bounds->>$2)::bigint <"
-                        " $3::bigint",
+                        " to_jsonb($3::text)), source_wal = $4 WHERE run = $1 AND"
+                        " (bounds->>$2)::bigint < $3::bigint",
                         (const char *const[]){run->facts.run, mig_table_info(part->table)->name,
-                                              node_number(part->last_id, last)},
-                        3, &answer, err);
+                                              node_number(part->last_id, last),
+                                              node_number(run->source_wal, wal)},
+                        4, &answer, err);
 }
 
 /* Which rows the run rejected: those whose letters are staged in this transaction. */

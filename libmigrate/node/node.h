@@ -88,6 +88,8 @@ struct mig_run {
                                        * is followed */
     char source[MIG_RUN_SOURCE_SIZE]; /* which database its rows come from, as the caller tells it
                                          apart; "" when that is not known */
+    int64_t
+        source_wal; /* how far the source's WAL had come when these were settled; 0: not known */
     bool told;      /* its account was given out, as mig_node_run_told() says on this node */
     bool finished;  /* on this node */
     bool has_parts; /* on this node */

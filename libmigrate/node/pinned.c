@@ -8,11 +8,14 @@
 int node_note_source(struct mig_node *node, const struct mig_run *run, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char wal[NODE_NUMBER_SIZE];
 
     return mig_pg_query(
         node->pg,
-        "UPDATE xmtp_migrate.runs SET source = $2 WHERE run = $1 AND $2 NOT IN ('', source)",
-        (const char *const[]){run->facts.run, run->source}, 2, &answer, err);
+        "UPDATE xmtp_migrate.runs SET source = $2, source_wal = $3 WHERE run = $1"
+        " AND $2 NOT IN ('', source)",
+        (const char *const[]){run->facts.run, run->source, node_number(run->source_wal, wal)}, 3,
+        &answer, err);
 }
 
 int mig_node_run_pinned(struct mig_node *node, const char *run, char **ret_pinned,

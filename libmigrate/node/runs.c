@@ -85,6 +85,7 @@ static int take_run(const struct mig_node *node, const struct mig_pg_result *ans
     run.has_parts = mig_pg_bool(answer, row, 9);
     take_text(run.source, sizeof run.source, answer, row, 10);
     run.told = mig_pg_bool(answer, row, 11);
+    run.source_wal = mig_pg_int64(answer, row, 12);
     if ((result = bounds_from_json(node, mig_pg_text(answer, row, 7), &run, err)) == MIG_OK)
         *ret_run = run;
     return result;
@@ -94,7 +95,7 @@ static int take_run(const struct mig_node *node, const struct mig_pg_result *ans
     "run, network, as_of_ns, profile, policy_digest, payer, originator, bounds::text,"             \
     " finished_at IS NOT NULL,"                                                                    \
     " EXISTS (SELECT FROM xmtp_migrate.parts p WHERE p.run = runs.run), source, told_at IS NOT "   \
-    "NULL"
+    "NULL, source_wal"
 
 int mig_node_find_run(struct mig_node *node, const char *run, bool *ret_found,
                       struct mig_run *ret_run, struct mig_error *err)
@@ -185,7 +186,7 @@ static int insert_run(struct mig_node *node, const struct mig_run *run, struct m
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     mig_cleanup(put_json) struct json_object *bounds = bounds_to_json(run);
     mig_cleanup(mig_buffer_release) struct mig_buffer pinned = MIG_BUFFER_INIT(NODE_TEXT_LIMIT);
-    char as_of[NODE_NUMBER_SIZE];
+    char as_of[NODE_NUMBER_SIZE], wal[NODE_NUMBER_SIZE];
     const char *const text = bounds ? json_object_to_json_string(bounds) : NULL;
     int result = text ? mig_manifest_print_pinned(node->manifest, &pinned, err)
                       : mig_fail(err, MIG_E_NOMEM, "out of memory");
@@ -199,14 +200,16 @@ static int insert_run(struct mig_node *node, const struct mig_run *run, struct m
                                   text,
                                   (const char *) pinned.data,
                                   run->source,
-                                  run->fresh ? "t" : "f"};
+                                  run->fresh ? "t" : "f",
+                                  node_number(run->source_wal, wal)};
 
     if (result != MIG_OK)
         return result;
     return mig_pg_query(node->pg,
                         "WITH begun AS (INSERT INTO xmtp_migrate.runs (run, network, as_of_ns,"
-                        " profile, policy_digest, payer, originator, bounds, pinned, source, fresh)"
-                        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9::jsonb, $10, $11)"
+                        " profile, policy_digest, payer, originator, bounds, pinned, source, fresh,"
+                        " source_wal) VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9::jsonb,"
+                        " $10, $11, $12)"
                         " RETURNING run) INSERT INTO xmtp_migrate.trackers (run, source_table,"
                         " last_migrated_id) SELECT run, source_table, last_migrated_id FROM begun,"
                         " migration_tracker",

@@ -41,6 +41,8 @@ static int look_at_node(struct mig_node *node, struct known *known, size_t index
         for (int table = 0; table < MIG_TABLE_COUNT; table++)
             if (run.bounds[table] < known->run.bounds[table])
                 known->run.bounds[table] = run.bounds[table];
+        if (run.source_wal > known->run.source_wal)
+            known->run.source_wal = run.source_wal;
         return MIG_OK;
     }
     /* Begun on some nodes and stopped before the others: nothing was loaded, so it is the newer.
@@ -106,16 +108,15 @@ static int take_up(const struct mig_manifest *manifest, const struct mig_run_opt
 
 static int settle_all(struct mig_source *source, struct mig_run *run, struct mig_error *err)
 {
-    int result = MIG_OK;
+    struct mig_settled settled[MIG_TABLE_COUNT];
+    int result = mig_source_settle_all(source, settled, err);
 
-    for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
-        struct mig_settled settled;
-
-        result = mig_source_settle(source, (enum mig_table) table, &settled, err);
-        if (result == MIG_OK)
-            run->bounds[table] = settled.bound;
-    }
-    return result == MIG_OK ? mig_source_await_durable(source, err) : result;
+    if (result != MIG_OK || (result = mig_source_await_durable(source, err)) != MIG_OK)
+        return result;
+    for (int table = 0; table < MIG_TABLE_COUNT; table++)
+        run->bounds[table] = settled[table].bound;
+    run->source_wal = mig_source_floor(source);
+    return MIG_OK;
 }
 
 int pipeline_check_source(struct mig_source *source, const struct mig_run *run, bool moved,
@@ -128,18 +129,25 @@ int pipeline_check_source(struct mig_source *source, const struct mig_run *run, 
         ((result = mig_source_identity_parse(run->source, &pinned, err)) != MIG_OK ||
          (result = mig_source_check_same(source, &pinned, err)) != MIG_OK))
         return result;
+    if (!moved)
+        mig_source_raise_floor(source, run->source_wal);
     return mig_source_check_reach(source, run->bounds, err);
 }
 
-static int pin_source(struct mig_source *source, struct mig_run *run, struct mig_error *err)
+/* WAL of another database is none of this one's. */
+static int pin_source(struct mig_source *source, bool moved, struct mig_run *run,
+                      struct mig_error *err)
 {
     struct mig_source_identity identity;
     int result = mig_source_identify(source, &identity, err);
 
     static_assert(sizeof run->source == MIG_SOURCE_IDENTITY_SIZE, "an identity has its place");
-    if (result == MIG_OK)
-        mig_source_identity_print(&identity, run->source);
-    return result;
+    if (result != MIG_OK)
+        return result;
+    mig_source_identity_print(&identity, run->source);
+    if (moved)
+        run->source_wal = mig_source_floor(source);
+    return MIG_OK;
 }
 
 #define CLOCKS_DIFFER_S 60
@@ -244,7 +252,8 @@ int pipeline_choose_run(const struct mig_manifest *manifest, const struct mig_ru
                                      err)) == MIG_OK)
             result = settle_all(source, &found.run, err);
     }
-    if (result == MIG_OK && (result = pin_source(source, &found.run, err)) == MIG_OK)
+    if (result == MIG_OK &&
+        (result = pin_source(source, options->source_moved, &found.run, err)) == MIG_OK)
         *ret_run = found.run;
     if (result == MIG_OK)
         measure_run(hooks, ret_run);
@@ -268,7 +277,7 @@ int pipeline_choose_followed(const struct mig_manifest *manifest,
     if ((result = take_up(manifest, options, keys, nodes, &found.run, hooks, err)) != MIG_OK ||
         (result = pipeline_check_source(source, &found.run, options->source_moved, err)) !=
             MIG_OK ||
-        (result = pin_source(source, &found.run, err)) != MIG_OK)
+        (result = pin_source(source, options->source_moved, &found.run, err)) != MIG_OK)
         return result;
     *ret_run = found.run;
     measure_run(hooks, ret_run);

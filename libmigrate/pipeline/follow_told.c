@@ -29,22 +29,6 @@ void follow_note_lags(struct follow *follow, enum mig_table table, const struct 
                            (double) oldest_ms / 1000);
 }
 
-/* Which writer holds others up, for whoever looks at progress. */
-static void describe_wait(const struct follow *follow, char *text, size_t size)
-{
-    const struct mig_settling_state *state = &follow->state;
-    char writer[64] = "a prepared transaction", age[64] = "";
-
-    text[0] = '\0';
-    if (!state->is_held_up)
-        return;
-    if (state->writer_pid > 0)
-        snprintf(writer, sizeof writer, "pid %" PRId64, state->writer_pid);
-    if (state->writer_age_s >= 0)
-        snprintf(age, sizeof age, ", in a transaction for %" PRId64 " s", state->writer_age_s);
-    snprintf(text, size, "writers of %s: %s%s", mig_table_info(state->held_up)->name, writer, age);
-}
-
 /* How many ids of a table the node that is farthest behind has before it; V3 counts from 1. */
 static int64_t ids_behind(const struct follow *follow, int table)
 {
@@ -93,7 +77,7 @@ void follow_tell(struct follow *follow)
     char waiting[192];
 
     measure(follow);
-    describe_wait(follow, waiting, sizeof waiting);
+    mig_settling_describe(&follow->state, waiting, sizeof waiting);
     mig_report_progress(follow->job.hooks, &(struct mig_progress){.stage = "follow",
                                                                   .subject = "",
                                                                   .done = follow->summary.rows,

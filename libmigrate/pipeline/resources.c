@@ -52,8 +52,10 @@ int source_set_open(const struct mig_manifest *manifest, unsigned connections, u
         result = mig_source_open(manifest, hooks, stop, &sources.items[sources.count], err);
     if (result != MIG_OK)
         return result;
-    for (size_t i = 0; i < sources.count; i++)
+    for (size_t i = 0; i < sources.count; i++) {
         mig_source_set_retry(sources.items[i], retry_s);
+        mig_source_share_floor(sources.items[i], sources.items[0]);
+    }
     *ret_sources = sources;
     sources = (struct source_set){0};
     return MIG_OK;

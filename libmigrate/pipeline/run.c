@@ -130,10 +130,10 @@ static int find_ranges(void *context, const bool *wanted, struct read_range **re
 
         result = ranges_of_table(run, wanted, (enum mig_table) table, &ranges, &count, err);
         if (result == MIG_OK)
-            result =
-                mig_source_settle(job->sources.items[0], (enum mig_table) table, &settled, err);
+            result = mig_source_strays(job->sources.items[0], (enum mig_table) table,
+                                       job->run.bounds[table], &settled, err);
         assert(result != MIG_OK || ranges); /* with a place for strays */
-        if (result == MIG_OK && settled.has_strays && settled.stray_first > job->run.bounds[table])
+        if (result == MIG_OK && settled.has_strays)
             ranges[count++] =
                 (struct read_range){(enum mig_table) table, settled.stray_first, INT64_MAX, false};
     }

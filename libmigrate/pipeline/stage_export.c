@@ -62,17 +62,19 @@ static int open_throttle(struct export_job *job, uint32_t max_rate, const struct
 static int open_ranges(struct export_job *job, size_t max_memory, struct mig_error *err)
 {
     struct read_range ranges[2 * MIG_TABLE_COUNT];
+    struct mig_settled all[MIG_TABLE_COUNT];
     struct mig_source *source = job->sources.items[0];
     struct shares shares;
     size_t count = 0;
-    int result;
+    int result = mig_source_settle_all(source, all, err);
 
+    if (result != MIG_OK)
+        return result;
     for (int table = 0; table < MIG_TABLE_COUNT; table++) {
-        struct mig_settled settled;
+        const struct mig_settled settled = all[table];
         uint64_t rows;
 
-        if ((result = mig_source_settle(source, (enum mig_table) table, &settled, err)) != MIG_OK ||
-            (result = mig_source_estimate(source, (enum mig_table) table, &rows, err)) != MIG_OK)
+        if ((result = mig_source_estimate(source, (enum mig_table) table, &rows, err)) != MIG_OK)
             return result;
         job->total += rows;
         ranges[count++] =

@@ -87,25 +87,11 @@ static int list_table(struct mig_source *source, const struct mig_pg_result *cat
     return mig_hint(err, "see what changed V3's schema, then run it again");
 }
 
-static int refuse_standby(struct mig_source *source, struct mig_error *err)
-{
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    int result = mig_pg_query(source->pg, "SELECT pg_is_in_recovery()", NULL, 0, &answer, err);
-
-    if (result != MIG_OK || !mig_pg_bool(&answer, 0, 0))
-        return result;
-    mig_fail(err, MIG_E_REFUSED,
-             "source (%s) is a standby: the primary's transactions can't be seen from it, so no "
-             "range of ids is ever known to be final",
-             mig_pg_place(source->pg));
-    return mig_hint(err, "name the primary in source.dsn; reading holds no long snapshot there");
-}
-
 int source_probe(struct mig_source *source, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result catalogue = {0};
     mig_cleanup(mig_buffer_release) struct mig_buffer missing = MIG_BUFFER_INIT(LIST_LIMIT);
-    int result = refuse_standby(source, err);
+    int result = source_choose_method(source, err);
 
     if (result != MIG_OK)
         return result;

@@ -179,6 +179,11 @@ int mig_source_check_reach(struct mig_source *source, const int64_t bounds[MIG_T
         result = mig_source_last_id(source, (enum mig_table) table, &last, err);
         if (result != MIG_OK || last >= bounds[table])
             continue;
+        if (source->is_standby)
+            return mig_fail(err, MIG_E_TEMPORARY,
+                            "source (%s): the standby's sequence of %s has come to %" PRId64
+                            ", and nodes are at %" PRId64 ": wait until it has caught up",
+                            mig_pg_place(source->pg), name, last, bounds[table]);
         mig_fail(err, MIG_E_REFUSED,
                  "source (%s) was set back: the sequence of %s has come to %" PRId64
                  ", and had been at %" PRId64 " when the run was begun",

@@ -21,6 +21,7 @@ int source_connect(struct mig_source *source, struct mig_error *err)
         return result;
     mig_pg_close(&source->pg);
     source->pg = pg;
+    source->connections++;
     result = source_probe(source, err);
     source->probed = result == MIG_OK;
     if (result == MIG_OK)
@@ -62,8 +63,10 @@ int source_query(struct mig_source *source, const char *sql, const char *const *
 
     for (;;) {
         struct mig_error failure = MIG_ERROR_INIT;
-        int result = mig_pg_query(source->pg, sql, params, param_count, ret_result, &failure);
+        int result = source_reach_floor(source, &failure);
 
+        if (result == MIG_OK)
+            result = mig_pg_query(source->pg, sql, params, param_count, ret_result, &failure);
         if (result == MIG_OK)
             return MIG_OK;
         if (result != MIG_E_TEMPORARY) {

@@ -4,6 +4,7 @@
  * ended, that much is settled. A transaction that is held open holds up what was drawn since it
  * came to a table, and of that table alone.
  */
+#include "libmigrate/source/looks.h"
 #include "libmigrate/source/source_private.h"
 
 #include <inttypes.h>
@@ -15,22 +16,6 @@
 #define LOOKS_MAX 64
 #define SQL_LIMIT ((size_t) 16 << 10)
 
-struct writers {
-    char **names; /* virtual transactions */
-    size_t count;
-};
-
-/* What had been given out at a look, and who of those that wrote then has not ended. */
-struct look {
-    int64_t bound;
-    struct writers writers;
-};
-
-struct table_looks {
-    struct look items[LOOKS_MAX];
-    size_t count;
-};
-
 /* What is settled, but that a source that crashes might not know of: until its WAL is written as
  * far as it was then, and no longer than the server takes for that at most. */
 struct settled_in_memory {
@@ -41,19 +26,19 @@ struct settled_in_memory {
 
 struct mig_settling {
     struct mig_source *source;
-    struct table_looks tables[MIG_TABLE_COUNT];
+    unsigned connections; /* of the source, when it was asked last */
+    enum settle_method method;
+    struct source_looks tables[MIG_TABLE_COUNT];
     int64_t bounds[MIG_TABLE_COUNT]; /* nobody can write below */
     struct settled_in_memory in_memory[MIG_TABLE_COUNT];
     int64_t durable[MIG_TABLE_COUNT];
-    struct mig_buffer latest_sql, writers_sql;
+    struct mig_buffer latest_sql, holders_sql;
 };
 
-static void writers_release(struct writers *writers)
+static void forget_looks(struct mig_settling *settling)
 {
-    for (size_t i = 0; i < writers->count; i++)
-        free(writers->names[i]);
-    free(writers->names);
-    *writers = (struct writers){0};
+    for (int table = 0; table < MIG_TABLE_COUNT; table++)
+        source_looks_release(&settling->tables[table]);
 }
 
 void mig_settling_free(struct mig_settling **settling)
@@ -62,84 +47,27 @@ void mig_settling_free(struct mig_settling **settling)
 
     if (!s)
         return;
-    for (int table = 0; table < MIG_TABLE_COUNT; table++)
-        for (size_t i = 0; i < s->tables[table].count; i++)
-            writers_release(&s->tables[table].items[i].writers);
+    forget_looks(s);
     mig_buffer_release(&s->latest_sql);
-    mig_buffer_release(&s->writers_sql);
+    mig_buffer_release(&s->holders_sql);
     free(s);
 }
 
-/* ---- what is asked -------------------------------------------------------------------------- */
-
-/* One row: the highest id given out, a column a table. */
-static int add_latest(struct mig_settling *settling, enum mig_table table, const char *sequence,
-                      struct mig_error *err)
+/* Another connection may be one to another server, of which other things are to be asked: what was
+ * waited for there is unknown here. */
+static int meet_source(struct mig_settling *settling, struct mig_error *err)
 {
-    const struct mig_table_info *info = mig_table_info(table);
-    const char *begin = settling->latest_sql.size > 0 ? ", " : "SELECT ";
-
-    if (settling->source->manifest->settle == MIG_SETTLE_WRITERS)
-        return mig_buffer_print(&settling->latest_sql, err,
-                                "%s(SELECT last_value - (NOT is_called)::int FROM %s)", begin,
-                                sequence);
-    return mig_buffer_print(&settling->latest_sql, err,
-                            "%s(SELECT coalesce(max(%s), -9223372036854775808)::bigint FROM %s)",
-                            begin, info->id_column, info->name);
-}
-
-/* A row for each writer of each table: a row may be written straight into a partition or a child,
- * and who draws an id holds its lock on the sequence wherever the row will go. */
-static int add_writers(struct mig_settling *settling, enum mig_table table, int64_t sequence,
-                       struct mig_error *err)
-{
-    const char *begin = settling->writers_sql.size > 0
-                            ? ", "
-                            : "WITH RECURSIVE family (place, relation) AS (SELECT * FROM (VALUES ";
-
-    return mig_buffer_print(&settling->writers_sql, err,
-                            "%s(%d, '%s'::regclass::oid), (%d, %" PRId64 "::oid)", begin,
-                            (int) table, mig_table_info(table)->name, (int) table, sequence);
-}
-
-static const char *const end_of_writers =
-    ") v (place, relation) UNION SELECT f.place, i.inhrelid FROM pg_inherits i JOIN family f ON"
-    " f.relation = i.inhparent) SELECT DISTINCT f.place, l.virtualtransaction, l.pid,"
-    " extract(epoch FROM clock_timestamp() - a.xact_start)::bigint FROM pg_locks l"
-    " JOIN family f ON f.relation = l.relation LEFT JOIN pg_stat_activity a ON a.pid = l.pid"
-    " WHERE l.locktype = 'relation' AND l.granted AND l.database ="
-    " (SELECT oid FROM pg_database WHERE datname = current_database())"
-    " AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',"
-    " 'AccessExclusiveLock') AND l.pid IS DISTINCT FROM pg_backend_pid()";
-
-/* Everybody in a transaction, for each table. */
-static const char *const everybody =
-    "SELECT p.place, w.* FROM generate_series(0, %d) p (place), (SELECT l.virtualtransaction,"
-    " l.pid, extract(epoch FROM clock_timestamp() - a.xact_start)::bigint FROM pg_locks l"
-    " JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'virtualxid' AND l.granted"
-    " AND a.datname = current_database() AND l.pid <> pg_backend_pid() UNION"
-    " SELECT '-1/' || transaction, NULL, extract(epoch FROM clock_timestamp() - prepared)::bigint"
-    " FROM pg_prepared_xacts WHERE database = current_database()) w";
-
-static int write_queries(struct mig_settling *settling, struct mig_error *err)
-{
-    const bool by_writers = settling->source->manifest->settle == MIG_SETTLE_WRITERS;
+    struct mig_source *source = settling->source;
     int result = MIG_OK;
 
-    for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
-        mig_cleanup(source_sequence_release) struct source_sequence sequence = {0};
-
-        if ((result = source_sequence(settling->source, (enum mig_table) table, &sequence, err)) ==
-                MIG_OK &&
-            (result = add_latest(settling, (enum mig_table) table, sequence.name, err)) == MIG_OK &&
-            by_writers)
-            result = add_writers(settling, (enum mig_table) table, sequence.oid, err);
+    while (settling->connections != source->connections && result == MIG_OK) {
+        settling->connections = source->connections;
+        if (settling->method != source->method)
+            forget_looks(settling);
+        settling->method = source->method;
+        result = source_settle_sql(source, &settling->latest_sql, &settling->holders_sql, err);
     }
-    if (result != MIG_OK)
-        return result;
-    return by_writers
-               ? mig_buffer_print(&settling->writers_sql, err, "%s", end_of_writers)
-               : mig_buffer_print(&settling->writers_sql, err, everybody, MIG_TABLE_COUNT - 1);
+    return result;
 }
 
 int mig_settling_open(struct mig_source *source, const int64_t *bounds,
@@ -151,98 +79,18 @@ int mig_settling_open(struct mig_source *source, const int64_t *bounds,
     if (!settling)
         return mig_fail(err, MIG_E_NOMEM, "source: out of memory");
     settling->source = source;
+    settling->method = source->method;
     settling->latest_sql = MIG_BUFFER_INIT(SQL_LIMIT);
-    settling->writers_sql = MIG_BUFFER_INIT(SQL_LIMIT);
+    settling->holders_sql = MIG_BUFFER_INIT(SQL_LIMIT);
     memcpy(settling->bounds, bounds, sizeof settling->bounds);
     memcpy(settling->durable, bounds, sizeof settling->durable);
-    if ((result = write_queries(settling, err)) != MIG_OK)
+    if ((result = meet_source(settling, err)) != MIG_OK)
         return result;
     *ret_settling = mig_take(settling);
     return MIG_OK;
 }
 
 /* ---- a look ---------------------------------------------------------------------------------- */
-
-static bool is_prepared(const char *name)
-{
-    return strncmp(name, "-1/", 3) == 0;
-}
-
-static bool holds(const struct writers *writers, const char *name)
-{
-    for (size_t i = 0; i < writers->count; i++)
-        if (strcmp(writers->names[i], name) == 0)
-            return true;
-    return false;
-}
-
-static int add_writer(struct writers *writers, const char *name, struct mig_error *err)
-{
-    char **larger = reallocarray(writers->names, writers->count + 1, sizeof *larger);
-
-    if (!larger)
-        return mig_fail(err, MIG_E_NOMEM, "source: out of memory");
-    writers->names = larger;
-    writers->names[writers->count] = strdup(name);
-    if (!writers->names[writers->count])
-        return mig_fail(err, MIG_E_NOMEM, "source: out of memory");
-    writers->count++;
-    return MIG_OK;
-}
-
-/* Of those who wrote at the time of a look, the ones who still do. A transaction that is prepared
- * meanwhile gets another name: whoever is prepared counts. */
-static int keep_those_left(struct look *look, const struct writers *now, struct mig_error *err)
-{
-    mig_cleanup(writers_release) struct writers left = {0};
-    struct writers before = look->writers;
-    int result = MIG_OK;
-
-    for (size_t i = 0; i < now->count && result == MIG_OK; i++)
-        if (is_prepared(now->names[i]) || holds(&before, now->names[i]))
-            result = add_writer(&left, now->names[i], err);
-    if (result != MIG_OK)
-        return result;
-    look->writers = left;
-    left = before;
-    return MIG_OK;
-}
-
-static void drop_first(struct table_looks *looks)
-{
-    writers_release(&looks->items[0].writers);
-    looks->count--;
-    memmove(&looks->items[0], &looks->items[1], looks->count * sizeof looks->items[0]);
-}
-
-/* Takes now over. */
-static int note_look(struct mig_settling *settling, enum mig_table table, int64_t latest,
-                     struct writers *now, struct mig_error *err)
-{
-    struct table_looks *looks = &settling->tables[table];
-    int64_t newest = settling->bounds[table];
-    int result = MIG_OK;
-
-    for (size_t i = 0; i < looks->count && result == MIG_OK; i++)
-        result = keep_those_left(&looks->items[i], now, err);
-    if (result != MIG_OK)
-        return result;
-    while (looks->count > 0 && looks->items[0].writers.count == 0) {
-        settling->bounds[table] = looks->items[0].bound;
-        drop_first(looks);
-    }
-    if (looks->count > 0)
-        newest = looks->items[looks->count - 1].bound;
-    if (latest <= newest || looks->count == LOOKS_MAX)
-        return MIG_OK;
-    if (now->count == 0) {
-        settling->bounds[table] = latest;
-        return MIG_OK;
-    }
-    looks->items[looks->count++] = (struct look){latest, *now};
-    *now = (struct writers){0};
-    return MIG_OK;
-}
 
 static bool outlives_crash(const struct settled_in_memory *waits, int64_t wal_written)
 {
@@ -277,14 +125,17 @@ static int find_durable(struct mig_settling *settling, struct mig_settling_state
     if (memcmp(settling->bounds, settling->durable, sizeof settling->bounds) != 0)
         result = source_query(
             settling->source,
-            "SELECT CASE WHEN pg_is_in_recovery() THEN 0 ELSE"
-            " (pg_current_wal_insert_lsn() - '0/0')::bigint END, CASE WHEN pg_is_in_recovery()"
-            " THEN 0 ELSE (pg_current_wal_flush_lsn() - '0/0')::bigint END",
+            "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE"
+            " pg_current_wal_insert_lsn() END - '0/0')::bigint, (CASE WHEN pg_is_in_recovery() THEN"
+            " pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END - '0/0')::bigint",
             NULL, 0, &answer, err);
+    if (result == MIG_OK && answer.rows > 0)
+        mig_source_raise_floor(settling->source, mig_pg_int64(&answer, 0, 0));
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
         if (answer.rows > 0)
             note_durable(settling, (enum mig_table) table, mig_pg_int64(&answer, 0, 0),
                          mig_pg_int64(&answer, 0, 1));
+        state->settled[table] = settling->bounds[table];
         state->bounds[table] = settling->durable[table];
     }
     return result;
@@ -308,10 +159,11 @@ static void note_oldest(const struct mig_settling *settling, const struct mig_pg
 {
     for (int row = 0; row < answer->rows; row++) {
         const enum mig_table table = (enum mig_table) mig_pg_int64(answer, row, 0);
-        const struct table_looks *looks = &settling->tables[table];
+        const struct source_looks *looks = &settling->tables[table];
         const int64_t age_s = mig_pg_text(answer, row, 3) ? mig_pg_int64(answer, row, 3) : -1;
 
-        if (looks->count == 0 || !holds(&looks->items[0].writers, mig_pg_text(answer, row, 1)) ||
+        if (looks->count == 0 ||
+            !source_holds(&looks->items[0].writers, mig_pg_text(answer, row, 1)) ||
             (state->is_held_up && age_s <= state->writer_age_s))
             continue;
         state->is_held_up = true;
@@ -321,25 +173,114 @@ static void note_oldest(const struct mig_settling *settling, const struct mig_pg
     }
 }
 
+static void note_oldest_by_time(const struct mig_settling *settling, struct source_numbers numbers,
+                                struct mig_settling_state *state)
+{
+    const int64_t now_ns = mig_time_monotonic_ns();
+
+    for (int table = 0; table < MIG_TABLE_COUNT; table++) {
+        const struct source_looks *looks = &settling->tables[table];
+        int64_t age_s;
+
+        if (looks->count == 0 || looks->items[0].next_number == 0)
+            continue;
+        age_s = (now_ns - looks->items[0].numbered_ns) / MIG_NS_PER_SECOND;
+        if (state->is_held_up && age_s <= state->writer_age_s)
+            continue;
+        state->is_held_up = true;
+        state->held_up = (enum mig_table) table;
+        state->writer_number = numbers.oldest;
+        state->writer_age_s = age_s;
+    }
+}
+
+void mig_settling_describe(const struct mig_settling_state *state, char *text, size_t size)
+{
+    char writer[64] = "a prepared transaction", age[64] = "";
+
+    text[0] = '\0';
+    if (!state->is_held_up)
+        return;
+    if (state->writer_pid > 0)
+        snprintf(writer, sizeof writer, "pid %" PRId64, state->writer_pid);
+    else if (state->writer_number > 0)
+        snprintf(writer, sizeof writer, "transaction %" PRId64, state->writer_number);
+    if (state->writer_age_s >= 0)
+        snprintf(age, sizeof age,
+                 state->writer_number > 0 ? ", in progress for at least %" PRId64 " s"
+                                          : ", in a transaction for %" PRId64 " s",
+                 state->writer_age_s);
+    snprintf(text, size, "writers of %s: %s%s", mig_table_info(state->held_up)->name, writer, age);
+}
+
+static int note_writers(struct mig_settling *settling, enum mig_table table, int64_t latest,
+                        const struct mig_pg_result *answer, struct mig_error *err)
+{
+    mig_cleanup(source_writers_release) struct source_writers now = {0};
+    int result = MIG_OK;
+
+    if (latest < settling->bounds[table] && settling->method == SETTLE_BY_WRITERS)
+        return refuse_backwards(settling, table, latest, err);
+    for (int row = 0; row < answer->rows && result == MIG_OK; row++)
+        if (mig_pg_int64(answer, row, 0) == (int) table &&
+            !source_holds(&now, mig_pg_text(answer, row, 1)))
+            result = source_add_writer(&now, mig_pg_text(answer, row, 1), err);
+    return result == MIG_OK
+               ? source_look(&settling->tables[table], latest, &now, &settling->bounds[table], err)
+               : result;
+}
+
+static struct source_numbers take_numbers(const struct mig_pg_result *answer)
+{
+    const int64_t oldest = mig_pg_int64(answer, 0, 0);
+    const uint32_t ahead = (uint32_t) mig_pg_int64(answer, 0, 1) - (uint32_t) oldest;
+
+    return (struct source_numbers){oldest, oldest + ahead};
+}
+
 static int look_at_tables(struct mig_settling *settling, const struct mig_pg_result *latest,
                           const struct mig_pg_result *answer, struct mig_settling_state *state,
                           struct mig_error *err)
 {
+    const bool by_time = settling->method == SETTLE_BY_TIME;
+    const struct source_numbers numbers =
+        by_time ? take_numbers(answer) : (struct source_numbers){0};
     int result = MIG_OK;
 
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
-        mig_cleanup(writers_release) struct writers now = {0};
-
         state->latest[table] = mig_pg_int64(latest, 0, table);
-        if (state->latest[table] < settling->bounds[table] &&
-            settling->source->manifest->settle == MIG_SETTLE_WRITERS)
-            return refuse_backwards(settling, (enum mig_table) table, state->latest[table], err);
-        for (int row = 0; row < answer->rows && result == MIG_OK; row++)
-            if (mig_pg_int64(answer, row, 0) == table && !holds(&now, mig_pg_text(answer, row, 1)))
-                result = add_writer(&now, mig_pg_text(answer, row, 1), err);
-        if (result == MIG_OK)
-            result = note_look(settling, (enum mig_table) table, state->latest[table], &now, err);
+        if (by_time)
+            source_look_by_time(&settling->tables[table], state->latest[table], numbers,
+                                &settling->bounds[table]);
+        else
+            result =
+                note_writers(settling, (enum mig_table) table, state->latest[table], answer, err);
     }
+    if (by_time)
+        note_oldest_by_time(settling, numbers, state);
+    else if (result == MIG_OK)
+        note_oldest(settling, answer, state);
+    return result;
+}
+
+/* In this order: whoever comes to write after the first can't draw what it tells. And both of one
+ * server. */
+static int ask(struct mig_settling *settling, struct mig_pg_result *latest,
+               struct mig_pg_result *holders, struct mig_error *err)
+{
+    struct mig_source *source = settling->source;
+    int result;
+
+    do {
+        mig_pg_result_release(latest);
+        mig_pg_result_release(holders);
+        if ((result = meet_source(settling, err)) != MIG_OK ||
+            (result = source_query(source, (const char *) settling->latest_sql.data, NULL, 0,
+                                   latest, err)) != MIG_OK)
+            return result;
+        result =
+            source_query(source, (const char *) settling->holders_sql.data, NULL, 0, holders, err);
+    } while (result == MIG_OK && settling->connections != source->connections);
     return result;
 }
 
@@ -347,19 +288,13 @@ int mig_settling_look(struct mig_settling *settling, struct mig_settling_state *
                       struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result latest = {0}, answer = {0};
-    struct mig_source *source = settling->source;
     struct mig_settling_state state = {0};
     int result;
 
-    /* In this order: whoever comes to write after the first can't draw what it tells. */
-    if ((result = source_query(source, (const char *) settling->latest_sql.data, NULL, 0, &latest,
-                               err)) != MIG_OK ||
-        (result = source_query(source, (const char *) settling->writers_sql.data, NULL, 0, &answer,
-                               err)) != MIG_OK ||
+    if ((result = ask(settling, &latest, &answer, err)) != MIG_OK ||
         (result = look_at_tables(settling, &latest, &answer, &state, err)) != MIG_OK ||
         (result = find_durable(settling, &state, err)) != MIG_OK)
         return result;
-    note_oldest(settling, &answer, &state);
     *ret_state = state;
     return MIG_OK;
 }

@@ -25,6 +25,7 @@ int mig_source_open(const struct mig_manifest *manifest, const struct mig_hooks 
     source->hooks = hooks;
     source->stop = stop;
     source->leaving.also = stop;
+    source->floor = &source->own_floor;
     if ((result = source_connect(source, err)) != MIG_OK)
         return result;
     *ret_source = mig_take(source);

@@ -31,8 +31,9 @@ void mig_source_standing(const struct mig_policy *policy, int64_t as_of_ns,
 
 struct mig_source;
 
-/* Connects read-only, refuses a standby and a database that is not V3's (tables or columns
- * missing, named all at once), and notes which optional columns are there.
+/* Connects read-only, refuses a database that is not V3's (tables or columns missing, named all at
+ * once), and notes which optional columns are there. From a standby, and where the role may not
+ * look at locks, ranges are settled by time.
  * Errors: as mig_pg_open(), MIG_E_REFUSED. The manifest is borrowed while the source is open. */
 int mig_source_open(const struct mig_manifest *manifest, const struct mig_hooks *hooks,
                     const struct mig_stop *stop, struct mig_source **ret_source,
@@ -56,11 +57,24 @@ struct mig_settled {
     int64_t stray_first;
 };
 
-/* Reads the sequence, then waits for every transaction that might hold an id up to it; says whom it
- * waits for through progress. Errors: MIG_E_REFUSED (the sequence caches ids, or the column draws
- * none), MIG_E_TEMPORARY (waited 10 minutes), MIG_E_CANCELLED. */
+/* Waits until what has been given out of a table's ids, or of all tables' (an array of
+ * MIG_TABLE_COUNT), is final; says whom it waits for through progress. Errors: MIG_E_REFUSED (the
+ * sequence caches ids, or the column draws none), MIG_E_TEMPORARY (waited 10 minutes),
+ * MIG_E_CANCELLED. */
 int mig_source_settle(struct mig_source *source, enum mig_table table,
                       struct mig_settled *ret_settled, struct mig_error *err);
+int mig_source_settle_all(struct mig_source *source, struct mig_settled *ret_settled,
+                          struct mig_error *err);
+
+/* Whether ranges are settled by time: rows may then still come late, though that is unlikely. */
+bool mig_source_settles_by_time(const struct mig_source *source);
+
+/* How much of the source's WAL a server must have replayed before it is asked anything: all that
+ * was settled is in it. It rises by itself. 0: none is known. */
+int64_t mig_source_floor(const struct mig_source *source);
+void mig_source_raise_floor(struct mig_source *source, int64_t wal);
+/* The floor is the other's from now on, which outlives it. */
+void mig_source_share_floor(struct mig_source *source, struct mig_source *other);
 
 /* Rows above what the sequence has given out, and above bound, now. */
 int mig_source_strays(struct mig_source *source, enum mig_table table, int64_t bound,
@@ -69,20 +83,25 @@ int mig_source_strays(struct mig_source *source, enum mig_table table, int64_t b
 /* Settled bounds that rise while others write; nobody is waited for. */
 struct mig_settling;
 struct mig_settling_state {
-    int64_t bounds[MIG_TABLE_COUNT]; /* as in struct mig_settled */
-    int64_t latest[MIG_TABLE_COUNT]; /* given out: rows up to here are there or may come */
-    bool is_held_up;                 /* by a transaction that may still commit an id: */
+    int64_t settled[MIG_TABLE_COUNT]; /* as in struct mig_settled */
+    int64_t bounds[MIG_TABLE_COUNT];  /* as far as that is sure to outlive a crash of the source */
+    int64_t latest[MIG_TABLE_COUNT];  /* given out: rows up to here are there or may come */
+    bool is_held_up;                  /* by a transaction that may still commit an id: */
     enum mig_table held_up;
-    int64_t writer_pid;   /* 0: it is prepared */
-    int64_t writer_age_s; /* -1: the role may not see it */
+    int64_t writer_pid;    /* 0: it is prepared, or known by its number alone: */
+    int64_t writer_number; /* 0: it is not */
+    int64_t writer_age_s;  /* -1: the role may not see it */
 };
 /* From bounds that are settled. The source is borrowed. Errors: as mig_source_settle(). */
 int mig_settling_open(struct mig_source *source, const int64_t *bounds,
                       struct mig_settling **ret_settling, struct mig_error *err);
 void mig_settling_free(struct mig_settling **settling);
-/* Two cheap statements. Errors: as pg; MIG_E_REFUSED when ids have gone back. */
+/* Two or three cheap statements. Errors: as pg; MIG_E_REFUSED when ids have gone back. */
 int mig_settling_look(struct mig_settling *settling, struct mig_settling_state *ret_state,
                       struct mig_error *err);
+/* Whom it waits for, for a person; "" when for nobody. */
+void mig_settling_describe(const struct mig_settling_state *state, char *text, size_t size);
+
 /*
  * Which database this is, as far as the role may know; 0 stands for what it may not. It stays the
  * same through restarts and failovers to a standby; a dump that is restored, an upgrade or a

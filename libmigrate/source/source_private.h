@@ -39,12 +39,27 @@ struct source_look {
 /* renewed.c */
 void source_look_release(struct source_look *look);
 
+/* How it is known which ids are final. */
+enum settle_method {
+    SETTLE_BY_WRITERS,   /* who holds a lock that writing takes has ended */
+    SETTLE_BY_EVERYBODY, /* who is in any transaction has */
+    SETTLE_BY_TIME       /* some time has passed, and all transactions that were known then: from a
+                          * standby neither sessions nor locks are seen */
+};
+
 struct mig_source {
     const struct mig_manifest *manifest;
     const struct mig_hooks *hooks;
     const struct mig_stop *stop;
     struct mig_pg *pg;
-    bool probed;                    /* this connection */
+    unsigned connections;      /* that there were; it may be another server each time */
+    bool probed;               /* this connection */
+    enum settle_method method; /* of this connection */
+    bool is_standby, sees_sessions;
+    int64_t
+        reached; /* WAL that this server is known to have replayed; INT64_MAX: it is a primary */
+    _Atomic int64_t own_floor;
+    _Atomic int64_t *floor; /* of all that read together: WAL that whoever answers must have */
     char *columns[MIG_TABLE_COUNT]; /* the SELECT list of each table */
     bool can_join_installations;    /* installations has the columns that key packages need */
     bool has_is_appended;
@@ -66,6 +81,10 @@ int source_connect(struct mig_source *source, struct mig_error *err);
 int source_recover(struct mig_source *source, struct mig_retry *retry, const struct mig_error *why,
                    struct mig_error *err);
 
+/* server.c: whether the server has what was settled elsewhere. Errors: as pg; MIG_E_TEMPORARY: not
+ * yet. */
+int source_reach_floor(struct mig_source *source, struct mig_error *err);
+
 /* mig_pg_query(), asked again after such a failure. */
 int source_query(struct mig_source *source, const char *sql, const char *const *params,
                  size_t param_count, struct mig_pg_result *ret_result, struct mig_error *err);
@@ -83,6 +102,13 @@ void source_sequence_release(struct source_sequence *sequence);
 /* Errors: MIG_E_REFUSED where no range of ids would ever be known to be final. */
 int source_sequence(struct mig_source *source, enum mig_table table,
                     struct source_sequence *ret_sequence, struct mig_error *err);
+
+/* settle_sql.c: the two statements of a look. Errors: as source_sequence(). */
+int source_settle_sql(struct mig_source *source, struct mig_buffer *latest,
+                      struct mig_buffer *holders, struct mig_error *err);
+
+/* server.c: how this connection settles, and a warning where that is less sure than it could be. */
+int source_choose_method(struct mig_source *source, struct mig_error *err);
 
 /* read.c: before each statement that reads rows. */
 int source_pass_gate(struct mig_source *source, struct mig_error *err);
