@@ -64,6 +64,7 @@ struct mig_manifest {
     char *network;
     struct mig_reference source_dsn;
     enum mig_settle settle;
+    int64_t settle_hold_s; /* where ranges are settled by time: after an id was seen */
     struct mig_limits source_limits;
     struct mig_manifest_node *nodes;
     size_t node_count;

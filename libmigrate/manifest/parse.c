@@ -29,6 +29,7 @@ struct draft {
     struct {
         struct mig_reference dsn;
         unsigned settle;
+        int64_t settle_hold_s;
         struct mig_limits limits;
     } source;
     struct mig_list nodes;
@@ -81,6 +82,7 @@ static const struct mig_member node_limit_members[] = {LAG_AND_TIMEOUTS};
 static const struct mig_member source_members[] = {
     {"dsn", json_type_string, true, mig_read_dsn, AT(draft, source.dsn)},
     {"settle", AT(draft, source.settle), CHOICE(settle_choices)},
+    {"settle_hold_s", AT(draft, source.settle_hold_s), INTEGER(1, LIMIT_SECONDS_MAX)},
     {"limits", AT(draft, source.limits), OBJECT(source_limit_members)},
 };
 
@@ -143,6 +145,7 @@ static const struct mig_member document_members[] = {
 };
 
 static const struct draft defaults = {
+    .source = {.settle_hold_s = 10},
     .policy =
         {
             .retention_days = {[MIG_KIND_GROUP_MESSAGES] = 60,
@@ -194,6 +197,7 @@ static void settle(struct mig_reader *reader, const struct draft *draft,
     manifest->network = draft->network;
     manifest->source_dsn = draft->source.dsn;
     manifest->settle = (enum mig_settle) draft->source.settle;
+    manifest->settle_hold_s = draft->source.settle_hold_s;
     manifest->source_limits = draft->source.limits;
     settle_nodes(reader, &draft->nodes, manifest);
     manifest->payer_key = draft->keys.payer;

@@ -283,10 +283,10 @@ int node_book_part(struct mig_node *node, const struct mig_run *run, const struc
     judge_conflicts(part, conflicts, &tally);
     /* What the sequence has passed since is settled. */
     if ((!part->settled || part->followed) &&
-        ((result = node_forget_strays(node, run->facts.run, part, err)) != MIG_OK ||
-         (result = node_find_strays(node, run->facts.run, part->table, &loaded, err)) != MIG_OK))
+        (result = node_forget_strays(node, run->facts.run, part, err)) != MIG_OK)
         return result;
-    if ((result = write_part(node, run, part, digests, &tally, err)) != MIG_OK ||
+    if ((result = node_find_strays(node, run->facts.run, part->table, &loaded, err)) != MIG_OK ||
+        (result = write_part(node, run, part, digests, &tally, err)) != MIG_OK ||
         (result = raise_bound(node, run, part, err)) != MIG_OK ||
         (result = book_rejected(node, run, part->table, node_number(part->books_first_id, first),
                                 &tally, err)) != MIG_OK ||

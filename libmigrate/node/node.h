@@ -145,6 +145,20 @@ int mig_node_run_told(struct mig_node *node, const char *run, struct mig_error *
 int mig_node_position(struct mig_node *node, const char *run, enum mig_table table,
                       int64_t *ret_last_id, struct mig_error *err);
 
+/* Settled parts of a table in the run's books, rising, and how many rows each was counted to have;
+ * recent: of the last hour in which any were loaded. Free with free(). */
+struct mig_part_count {
+    int64_t first_id, last_id, counted;
+};
+int mig_node_part_counts(struct mig_node *node, const char *run, enum mig_table table, bool recent,
+                         struct mig_part_count **ret_parts, size_t *ret_count,
+                         struct mig_error *err);
+
+/* Gives up a table's parts from the one that begins with first_id on: they are to be read once
+ * more. What the node holds stays. A run that is followed ends before them from now on. */
+int mig_node_reopen(struct mig_node *node, const struct mig_run *run, enum mig_table table,
+                    int64_t first_id, struct mig_error *err);
+
 /* The last part of a table's settled range that the node has of the run; *ret_found is false when
  * it has none. */
 int mig_node_last_part(struct mig_node *node, const char *run, enum mig_table table,

@@ -110,7 +110,7 @@ static int step(struct follow *follow, bool *ret_moved, struct mig_error *err)
         return result;
     *ret_moved = led || caught_up;
     if (mig_time_monotonic_ns() >= follow->tidy_ns || (follow->untidy && !caught_up))
-        result = follow_tidy(follow, err);
+        result = follow_look_back(follow, err);
     return result == MIG_OK ? follow_renew_packages(follow, err) : result;
 }
 

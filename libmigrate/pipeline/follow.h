@@ -65,6 +65,8 @@ int64_t follow_lag(const struct follow *follow, uint64_t share, uint64_t of);
 
 /* follow_due.c: what is due now and then. */
 int follow_tidy(struct follow *follow, struct mig_error *err);
+/* Rows that came late first; where there are some, the rest is for later. */
+int follow_look_back(struct follow *follow, struct mig_error *err);
 int follow_open_packages(struct follow *follow, struct mig_error *err);
 int follow_renew_packages(struct follow *follow, struct mig_error *err);
 int follow_look_for_nodes(struct follow *follow, struct mig_error *err);

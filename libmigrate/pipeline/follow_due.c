@@ -35,6 +35,26 @@ static int find_strays(void *context, const bool *wanted, struct read_range **re
     return MIG_OK;
 }
 
+/* By time, what was settled may have grown: then the nodes are not as far as they were. */
+static int find_late(struct follow *follow, bool *ret_any, struct mig_error *err)
+{
+    int result = pipeline_reopen_late(&follow->job, true, ret_any, err);
+
+    if (result != MIG_OK || !*ret_any)
+        return result;
+    for (int table = 0; table < MIG_TABLE_COUNT; table++)
+        follow->fronts[table] = INT64_MIN;
+    return follow_ask_positions(follow, err);
+}
+
+int follow_look_back(struct follow *follow, struct mig_error *err)
+{
+    bool any = false;
+    int result = find_late(follow, &any, err);
+
+    return result == MIG_OK && !any ? follow_tidy(follow, err) : result;
+}
+
 /* Rows above the sequence, for all who are at the front, whose books are whole then. */
 int follow_tidy(struct follow *follow, struct mig_error *err)
 {

@@ -154,7 +154,9 @@ static int add_ranges(struct leg *leg, enum mig_table table, const struct pipeli
 
     for (size_t i = 0; position < leg->to[table] && result == MIG_OK;) {
         const bool cut = i < cuts->count && cuts->ids[i] <= leg->to[table];
-        int64_t end = cut ? cuts->ids[i] : growth_bucket_end(behind_of(position));
+        /* From nothing on, all that is below the first bucket goes with it. */
+        int64_t end =
+            cut ? cuts->ids[i] : growth_bucket_end(position == INT64_MIN ? 0 : behind_of(position));
 
         if (end > leg->to[table])
             end = leg->to[table];

@@ -344,13 +344,34 @@ static int lose_all(struct run_job *job, const struct mig_error *why, struct mig
     return result == MIG_OK ? await_nodes(job, &back, err) : result;
 }
 
+/* Times that rows came late are read once more; what comes still later makes the account red. */
+#define LATE_ROUNDS 4
+
+/* The chain's share of what came late was not set aside with the others. */
+static int find_late(struct run *run, bool *ret_any, struct mig_error *err)
+{
+    struct mig_error why = MIG_ERROR_INIT;
+    int result = pipeline_reopen_late(&run->job, false, ret_any, err);
+
+    if (result == MIG_OK && *ret_any && run->spool) {
+        mig_fail(&why, MIG_E_PARTIAL, "rows came late");
+        go_on_without_spool(run, &why);
+    }
+    return result;
+}
+
 static int move_and_finish(struct run *run, struct mig_account **ret_account, struct mig_error *err)
 {
-    int result;
+    int late_rounds = 0, result;
 
     while ((result = move_rows(run, err)) == MIG_OK) {
         struct mig_error failure = MIG_ERROR_INIT;
+        bool late = false;
 
+        if (late_rounds++ < LATE_ROUNDS && (result = find_late(run, &late, err)) != MIG_OK)
+            break;
+        if (late)
+            continue;
         result = finish(run, ret_account, &failure);
         if (result != MIG_OK && err)
             *err = failure;

@@ -4,11 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* By time. Between the draw of an id and the row, which has the transaction's number, lies a part
- * of one statement. */
-#define HOLD_NS (SOURCE_HOLD_S * MIG_NS_PER_SECOND)
-#define LOOK_APART_NS (HOLD_NS / (LOOKS_MAX / 2))
-
 void source_writers_release(struct source_writers *writers)
 {
     for (size_t i = 0; i < writers->count; i++)
@@ -108,15 +103,17 @@ int source_look(struct source_looks *looks, int64_t latest, struct source_writer
     return MIG_OK;
 }
 
+/* Between the draw of an id and the row, which has the transaction's number, lies a part of one
+ * statement. */
 void source_look_by_time(struct source_looks *looks, int64_t latest, struct source_numbers numbers,
-                         int64_t *bound)
+                         int64_t hold_ns, int64_t *bound)
 {
     const int64_t now_ns = mig_time_monotonic_ns();
 
     for (size_t i = 0; i < looks->count; i++) {
         struct source_look_at_ids *look = &looks->items[i];
 
-        if (look->next_number != 0 || now_ns - look->since_ns < HOLD_NS)
+        if (look->next_number != 0 || now_ns - look->since_ns < hold_ns)
             continue;
         look->next_number = numbers.next;
         look->numbered_ns = now_ns;
@@ -127,7 +124,8 @@ void source_look_by_time(struct source_looks *looks, int64_t latest, struct sour
         drop_first(looks);
     }
     if (is_worth_it(looks, latest, *bound) &&
-        (looks->count == 0 || now_ns - looks->items[looks->count - 1].since_ns >= LOOK_APART_NS))
+        (looks->count == 0 ||
+         now_ns - looks->items[looks->count - 1].since_ns >= hold_ns / (LOOKS_MAX / 2)))
         looks->items[looks->count++] =
             (struct source_look_at_ids){.bound = latest, .since_ns = now_ns};
 }

@@ -39,9 +39,8 @@ int source_look(struct source_looks *looks, int64_t latest, struct source_writer
 struct source_numbers {
     int64_t oldest, next;
 };
-/* For how long an id that was seen is waited for those below it, before the numbers count. */
-#define SOURCE_HOLD_S 10
+/* hold_ns: how long an id has to have been seen before the numbers count. */
 void source_look_by_time(struct source_looks *looks, int64_t latest, struct source_numbers numbers,
-                         int64_t *bound);
+                         int64_t hold_ns, int64_t *bound);
 
 #endif

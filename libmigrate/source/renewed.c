@@ -44,10 +44,17 @@ static const char *const mark_sql =
     " WHERE s.relid = 'installations'::regclass AND c.relkind = 'r' AND NOT c.relhassubclass"
     " AND current_setting('track_counts') = 'on')";
 
+/* Where neither who writes nor how much was written can be seen: changes are expected to be told
+ * within an hour. */
+#define BLIND_MARGIN_NS (3600 * MIG_NS_PER_SECOND)
+static const char *const blind_mark_sql =
+    "SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint, NULL, false, NULL";
+
 int mig_source_look_mark(struct mig_source *source, int64_t since_ns,
                          struct mig_look_mark *ret_mark, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    const bool blind = source->method == SETTLE_BY_TIME || !source->sees_sessions;
     struct mig_look_mark mark = {.next_since_ns = since_ns};
     int64_t safe_ns;
     int result;
@@ -56,9 +63,10 @@ int mig_source_look_mark(struct mig_source *source, int64_t since_ns,
         *ret_mark = mark;
         return MIG_OK;
     }
-    if ((result = source_query(source, mark_sql, NULL, 0, &answer, err)) != MIG_OK)
+    if ((result = source_query(source, blind ? blind_mark_sql : mark_sql, NULL, 0, &answer, err)) !=
+        MIG_OK)
         return result;
-    safe_ns = mig_pg_int64(&answer, 0, 0) - MIG_RENEW_MARGIN_NS;
+    safe_ns = mig_pg_int64(&answer, 0, 0) - (blind ? BLIND_MARGIN_NS : MIG_RENEW_MARGIN_NS);
     if (mig_pg_text(&answer, 0, 1) && mig_pg_int64(&answer, 0, 1) < safe_ns)
         safe_ns = mig_pg_int64(&answer, 0, 1);
     if (!mig_pg_bool(&answer, 0, 2) && safe_ns > since_ns)

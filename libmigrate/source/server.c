@@ -2,7 +2,6 @@
  * What kind of server answers. A standby is told of everything later, and of sessions and locks not
  * at all: what was settled elsewhere, or before, it may not have yet.
  */
-#include "libmigrate/source/looks.h"
 #include "libmigrate/source/source_private.h"
 
 #include <inttypes.h>
@@ -12,24 +11,22 @@ static const char *const kind_sql =
     "SELECT pg_is_in_recovery(), has_table_privilege('pg_catalog.pg_locks', 'SELECT') AND"
     " has_function_privilege('pg_catalog.pg_lock_status()', 'EXECUTE'),"
     " has_table_privilege('pg_catalog.pg_stat_activity', 'SELECT') AND"
-    " has_function_privilege('pg_catalog.pg_stat_get_activity(integer)', 'EXECUTE'),"
+    " has_function_privilege('pg_catalog.pg_stat_get_activity(integer)', 'EXECUTE') AND"
     " has_table_privilege('pg_catalog.pg_prepared_xacts', 'SELECT') AND"
     " has_function_privilege('pg_catalog.pg_prepared_xact()', 'EXECUTE')";
 
-static enum settle_method choose(const struct mig_source *source, bool sees_locks,
-                                 bool sees_prepared)
+static enum settle_method choose(const struct mig_source *source, bool sees_locks)
 {
     if (source->is_standby || !sees_locks)
         return SETTLE_BY_TIME;
     if (source->manifest->settle == MIG_SETTLE_WRITERS)
         return SETTLE_BY_WRITERS;
-    return source->sees_sessions && sees_prepared ? SETTLE_BY_EVERYBODY : SETTLE_BY_TIME;
+    return source->sees_sessions ? SETTLE_BY_EVERYBODY : SETTLE_BY_TIME;
 }
 
 int source_choose_method(struct mig_source *source, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    const enum settle_method before = source->method;
     int result = mig_pg_query(source->pg, kind_sql, NULL, 0, &answer, err);
 
     if (result != MIG_OK)
@@ -37,16 +34,21 @@ int source_choose_method(struct mig_source *source, struct mig_error *err)
     source->is_standby = mig_pg_bool(&answer, 0, 0);
     source->reached = source->is_standby ? 0 : INT64_MAX;
     source->sees_sessions = mig_pg_bool(&answer, 0, 2);
-    source->method = choose(source, mig_pg_bool(&answer, 0, 1), mig_pg_bool(&answer, 0, 3));
-    if (source->method == SETTLE_BY_TIME && before != SETTLE_BY_TIME)
-        mig_log(source->hooks, MIG_LOG_WARN,
-                "source (%s): %s, so ids count as settled by time: %d s after they are seen, and "
-                "once every transaction that is known by then has ended",
-                mig_pg_place(source->pg),
-                source->is_standby ? "a standby does not see who writes"
-                                   : "the role may not see who writes (pg_locks, pg_stat_activity)",
-                SOURCE_HOLD_S);
+    source->method = choose(source, mig_pg_bool(&answer, 0, 1));
     return MIG_OK;
+}
+
+void source_tell_method(const struct mig_source *source)
+{
+    if (source->method == SETTLE_BY_TIME)
+        mig_log(
+            source->hooks, MIG_LOG_WARN,
+            "source (%s): %s, so ids count as settled by time: %" PRId64
+            " s after they are seen, and once every transaction that is known by then has ended",
+            mig_pg_place(source->pg),
+            source->is_standby ? "a standby does not see who writes"
+                               : "the role may not see who writes (pg_locks, pg_stat_activity)",
+            source->manifest->settle_hold_s);
 }
 
 bool mig_source_settles_by_time(const struct mig_source *source)
@@ -75,6 +77,23 @@ void mig_source_share_floor(struct mig_source *source, struct mig_source *other)
     source->floor = other->floor;
 }
 
+/* What it has lost in becoming a primary is for a connection that looks at it as one. */
+static int note_promotion(struct mig_source *source, struct mig_error *err)
+{
+    source->probed = false;
+    return mig_fail(err, MIG_E_TEMPORARY, "source (%s): the standby was promoted",
+                    mig_pg_place(source->pg));
+}
+
+int source_leave_promoted(struct mig_source *source, struct mig_error *err)
+{
+    struct mig_error why = MIG_ERROR_INIT;
+    struct mig_retry retry = {0};
+
+    note_promotion(source, &why);
+    return source_recover(source, &retry, &why, err);
+}
+
 int source_reach_floor(struct mig_source *source, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
@@ -90,6 +109,8 @@ int source_reach_floor(struct mig_source *source, struct mig_error *err)
     if (result != MIG_OK)
         return result;
     source->reached = mig_pg_text(&answer, 0, 0) ? mig_pg_int64(&answer, 0, 0) : 0;
+    if (source->reached == INT64_MAX)
+        return note_promotion(source, err);
     if (source->reached >= floor)
         return MIG_OK;
     mig_fail(err, MIG_E_TEMPORARY,

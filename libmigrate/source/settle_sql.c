@@ -64,9 +64,9 @@ static const char *const everybody =
     " FROM pg_prepared_xacts WHERE database = current_database()) w";
 
 /* The oldest transaction in progress, and the number that the next one will have (32 bits of it):
- * all numbers below that have been taken. */
+ * all numbers below that have been taken. And whether it is a standby still. */
 static const char *const numbers = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint,"
-                                   " (age('3'::xid)::bigint + 3) & 4294967295";
+                                   " (age('3'::xid)::bigint + 3) & 4294967295, pg_is_in_recovery()";
 
 static int add_holders(struct mig_source *source, struct mig_buffer *sql, struct mig_error *err)
 {

@@ -62,8 +62,10 @@ static int meet_source(struct mig_settling *settling, struct mig_error *err)
 
     while (settling->connections != source->connections && result == MIG_OK) {
         settling->connections = source->connections;
-        if (settling->method != source->method)
+        if (settling->method != source->method) {
+            source_tell_method(source);
             forget_looks(settling);
+        }
         settling->method = source->method;
         result = source_settle_sql(source, &settling->latest_sql, &settling->holders_sql, err);
     }
@@ -79,7 +81,7 @@ int mig_settling_open(struct mig_source *source, const int64_t *bounds,
     if (!settling)
         return mig_fail(err, MIG_E_NOMEM, "source: out of memory");
     settling->source = source;
-    settling->method = source->method;
+    settling->method = SETTLE_BY_WRITERS;
     settling->latest_sql = MIG_BUFFER_INIT(SQL_LIMIT);
     settling->holders_sql = MIG_BUFFER_INIT(SQL_LIMIT);
     memcpy(settling->bounds, bounds, sizeof settling->bounds);
@@ -251,6 +253,7 @@ static int look_at_tables(struct mig_settling *settling, const struct mig_pg_res
         state->latest[table] = mig_pg_int64(latest, 0, table);
         if (by_time)
             source_look_by_time(&settling->tables[table], state->latest[table], numbers,
+                                settling->source->manifest->settle_hold_s * MIG_NS_PER_SECOND,
                                 &settling->bounds[table]);
         else
             result =
@@ -280,6 +283,9 @@ static int ask(struct mig_settling *settling, struct mig_pg_result *latest,
             return result;
         result =
             source_query(source, (const char *) settling->holders_sql.data, NULL, 0, holders, err);
+        if (result == MIG_OK && settling->method == SETTLE_BY_TIME && source->is_standby &&
+            !mig_pg_bool(holders, 0, 2))
+            result = source_leave_promoted(source, err);
     } while (result == MIG_OK && settling->connections != source->connections);
     return result;
 }

@@ -55,7 +55,8 @@ struct mig_source {
     unsigned connections;      /* that there were; it may be another server each time */
     bool probed;               /* this connection */
     enum settle_method method; /* of this connection */
-    bool is_standby, sees_sessions;
+    bool is_standby;
+    bool sees_sessions; /* and who is prepared */
     int64_t
         reached; /* WAL that this server is known to have replayed; INT64_MAX: it is a primary */
     _Atomic int64_t own_floor;
@@ -85,6 +86,9 @@ int source_recover(struct mig_source *source, struct mig_retry *retry, const str
  * yet. */
 int source_reach_floor(struct mig_source *source, struct mig_error *err);
 
+/* server.c: connects anew to a server that was a standby. Errors: as source_recover(). */
+int source_leave_promoted(struct mig_source *source, struct mig_error *err);
+
 /* mig_pg_query(), asked again after such a failure. */
 int source_query(struct mig_source *source, const char *sql, const char *const *params,
                  size_t param_count, struct mig_pg_result *ret_result, struct mig_error *err);
@@ -107,8 +111,9 @@ int source_sequence(struct mig_source *source, enum mig_table table,
 int source_settle_sql(struct mig_source *source, struct mig_buffer *latest,
                       struct mig_buffer *holders, struct mig_error *err);
 
-/* server.c: how this connection settles, and a warning where that is less sure than it could be. */
+/* server.c: how this connection settles; a warning where that is less sure than it could be. */
 int source_choose_method(struct mig_source *source, struct mig_error *err);
+void source_tell_method(const struct mig_source *source);
 
 /* read.c: before each statement that reads rows. */
 int source_pass_gate(struct mig_source *source, struct mig_error *err);
