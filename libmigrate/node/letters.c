@@ -129,18 +129,19 @@ int node_lock_letters(struct mig_node *node, const struct mig_dead_letter *lette
                       struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    mig_cleanup(mig_buffer_release) struct mig_buffer ids = MIG_BUFFER_INIT(NODE_TEXT_LIMIT);
+    mig_cleanup(node_ids_release) struct node_ids ids = NODE_IDS_INIT;
     const char *kind = mig_kind_info(letters[0].kind)->name;
     int result = MIG_OK;
 
     for (size_t i = 0; i < count && result == MIG_OK; i++)
-        result = mig_buffer_print(&ids, err, "%s%" PRId64, i > 0 ? "," : "{", letters[i].id);
-    if (result != MIG_OK || (result = mig_buffer_append(&ids, "}", 2, err)) != MIG_OK)
+        result = node_add_id(&ids, letters[i].id, err);
+    if (result != MIG_OK || (result = node_end_ids(&ids, err)) != MIG_OK)
         return result;
-    result = mig_pg_query(node->pg,
-                          "SELECT FROM migration_dead_letter_box WHERE source_table = $1 AND"
-                          " sequence_id = ANY ($2::bigint[]) ORDER BY sequence_id FOR UPDATE",
-                          (const char *const[]){kind, (const char *) ids.data}, 2, &answer, err);
+    result =
+        mig_pg_query(node->pg,
+                     "SELECT FROM migration_dead_letter_box WHERE source_table = $1 AND"
+                     " sequence_id = ANY ($2::bigint[]) ORDER BY sequence_id FOR UPDATE",
+                     (const char *const[]){kind, (const char *) ids.text.data}, 2, &answer, err);
     if (result != MIG_OK || (size_t) answer.rows == count)
         return result;
     mig_fail(err, MIG_E_CONFLICT, "node '%s': the dead letter of %s %" PRId64 "%s is gone",

@@ -228,7 +228,7 @@ int node_store_envelopes(struct mig_node *node, struct node_load_job *job, uint6
 int node_insert_staged(struct mig_node *node, uint32_t originator, uint64_t count,
                        struct mig_error *err);
 
-/* Ids of rows, listed for a statement: renew.c. */
+/* ids.c: ids of rows, listed for a statement. */
 struct node_ids {
     struct mig_buffer text; /* an array literal, once ended */
     uint64_t count;
@@ -237,6 +237,27 @@ struct node_ids {
 void node_ids_release(struct node_ids *ids);
 int node_add_id(struct node_ids *ids, int64_t id, struct mig_error *err);
 int node_end_ids(struct node_ids *ids, struct mig_error *err);
+/* Where a part's row with this id is, or row_count. */
+size_t node_row_of(const struct mig_part *part, int64_t id);
+
+/* held.c: what the node holds under an id of ours. A row may be half there, meta without blob or
+ * blob without meta: the other half is put in if the first is right, or is made right. */
+struct node_held {
+    struct node_ids all, differing, bare_meta, bare_blobs;
+    uint64_t halves;        /* of those that are right */
+    uint64_t up_to_tracker; /* of those that are whole, right or not */
+};
+#define NODE_HELD_INIT                                                                             \
+    ((struct node_held){NODE_IDS_INIT, NODE_IDS_INIT, NODE_IDS_INIT, NODE_IDS_INIT, 0, 0})
+void node_held_release(struct node_held *held);
+/* Of what is staged. Renews what only changed its standing, and lists it; flags the rows that are
+ * held with other bytes as conflicts, unless they are to make room. */
+int node_find_held(struct mig_node *node, const struct node_load_job *job, uint32_t originator,
+                   struct node_held *held, struct node_ids *renewed, struct mig_error *err);
+/* Takes them out of the staging table; *ret_clock: one row, what the vector clock must show of
+ * them, or none. */
+int node_unstage_held(struct mig_node *node, const struct node_held *held,
+                      struct mig_pg_result *ret_clock, struct mig_error *err);
 
 /* standing.c: whether rows of the part may change their standing at all. */
 bool node_has_standing(const struct mig_node *node, const struct mig_part *part);
@@ -246,8 +267,7 @@ bool node_has_standing(const struct mig_node *node, const struct mig_part *part)
 int node_renew_ids(struct mig_node *node, const struct mig_part *part, const struct node_ids *ids,
                    bool booked, struct node_ids *renewed, struct mig_renew_result *counts,
                    struct mig_error *err);
-/* The same of the rows that the node was found to hold with other bytes (find_held() in stage.c).
- */
+/* The same of the rows that the node was found to hold with other bytes: held.c. */
 int node_renew_held(struct mig_node *node, const struct mig_part *part,
                     const struct mig_pg_result *held, struct node_ids *renewed,
                     struct mig_error *err);
@@ -352,9 +372,6 @@ int node_note_source(struct mig_node *node, const struct mig_run *run, struct mi
 /* runs.c: how a run ended here, and what blocks it. */
 int node_run_outcome(struct mig_node *node, const char *run, struct mig_node_sums *sums,
                      struct mig_error *err);
-
-/* Where a part's row with this id is, or row_count. */
-size_t node_row_of(const struct mig_part *part, int64_t id);
 
 /* A number as a parameter of a statement. */
 const char *node_number(int64_t number, char text[NODE_NUMBER_SIZE]);

@@ -9,21 +9,6 @@
 
 #define PATIENCE_S 10
 
-void node_ids_release(struct node_ids *ids)
-{
-    mig_buffer_release(&ids->text);
-}
-
-int node_add_id(struct node_ids *ids, int64_t id, struct mig_error *err)
-{
-    return mig_buffer_print(&ids->text, err, "%s%" PRId64, ids->count++ ? "," : "{", id);
-}
-
-int node_end_ids(struct node_ids *ids, struct mig_error *err)
-{
-    return ids->count > 0 ? mig_buffer_append(&ids->text, "}", 2, err) : MIG_OK;
-}
-
 /* ---- what had expired ----------------------------------------------------------------------- */
 
 static bool has_passed(int64_t since_ns, uint32_t days, const struct mig_run *run)

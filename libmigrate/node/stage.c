@@ -1,13 +1,11 @@
 /*
  * Envelopes into the node's tables: COPY into a staging table of the session, look which ids the
- * node has already, insert the others. The transaction is the caller's.
+ * node has already (held.c), insert the others. The transaction is the caller's.
  */
 #include "libmigrate/node/node_private.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define STAGE_FIELDS 7
 #define NS_PER_MINUTE (INT64_C(60) * MIG_NS_PER_SECOND)
@@ -69,152 +67,6 @@ static int copy_to_stage(struct mig_node *node, const struct mig_part *part, uin
                           node->entry->name, arrived, staged);
     *ret_staged = staged;
     return result;
-}
-
-/* ---- rows that the node has already ------------------------------------------------------- */
-
-struct id_list {
-    struct mig_buffer text; /* an array literal, once ended */
-    uint64_t count;
-};
-
-/* What the node holds under an id of ours. A row may be half there, meta without blob or blob
- * without meta: the other half is put in if the first is right, or is made right. */
-struct held {
-    struct id_list all, differing, bare_meta, bare_blobs;
-    uint64_t halves;        /* of those that are right */
-    uint64_t up_to_tracker; /* of those that are whole, right or not */
-};
-#define HELD_INIT                                                                                  \
-    ((struct held){.all.text = MIG_BUFFER_INIT(NODE_TEXT_LIMIT),                                   \
-                   .differing.text = MIG_BUFFER_INIT(NODE_TEXT_LIMIT),                             \
-                   .bare_meta.text = MIG_BUFFER_INIT(NODE_TEXT_LIMIT),                             \
-                   .bare_blobs.text = MIG_BUFFER_INIT(NODE_TEXT_LIMIT)})
-
-static void held_release(struct held *held)
-{
-    mig_buffer_release(&held->all.text);
-    mig_buffer_release(&held->differing.text);
-    mig_buffer_release(&held->bare_meta.text);
-    mig_buffer_release(&held->bare_blobs.text);
-}
-
-size_t node_row_of(const struct mig_part *part, int64_t id)
-{
-    size_t low = 0, high = part->row_count;
-
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-
-        if (part->envelopes[middle].sequence_id < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < part->row_count && part->envelopes[low].sequence_id == id ? low : part->row_count;
-}
-
-static int add_id(struct id_list *list, int64_t id, struct mig_error *err)
-{
-    return mig_buffer_print(&list->text, err, "%s%" PRId64, list->count++ ? "," : "{", id);
-}
-
-static int end_lists(struct held *held, struct mig_error *err)
-{
-    struct id_list *const lists[] = {&held->all, &held->differing, &held->bare_meta,
-                                     &held->bare_blobs};
-    int result = MIG_OK;
-
-    for (size_t i = 0; i < mig_count_of(lists) && result == MIG_OK; i++)
-        if (lists[i]->count > 0)
-            result = mig_buffer_append(&lists[i]->text, "}", 2, err);
-    return result;
-}
-
-static int sort_held(const struct node_load_job *job, const struct mig_pg_result *answer,
-                     struct held *held, struct mig_error *err)
-{
-    int result = MIG_OK;
-
-    for (int row = 0; row < answer->rows && result == MIG_OK; row++) {
-        const int64_t id = mig_pg_int64(answer, row, 0);
-        const bool same = mig_pg_bool(answer, row, 1), has_meta = mig_pg_bool(answer, row, 2),
-                   has_blob = mig_pg_bool(answer, row, 3);
-
-        result = add_id(&held->all, id, err);
-        if (result == MIG_OK && !same)
-            result = add_id(&held->differing, id, err);
-        if (!same && !job->repair)
-            job->conflicts[node_row_of(job->part, id)] = true;
-        else if (result == MIG_OK && !(has_meta && has_blob))
-            result = add_id(has_meta ? &held->bare_meta : &held->bare_blobs, id, err);
-        held->halves += same && !(has_meta && has_blob);
-        held->up_to_tracker += (!same || (has_meta && has_blob)) && id <= job->tracker;
-    }
-    return result == MIG_OK ? end_lists(held, err) : result;
-}
-
-/* The lowest and the highest of the ids that are staged, of which there are some. */
-static void staged_span(const struct mig_part *part, int64_t *ret_first, int64_t *ret_last)
-{
-    size_t first = 0, last = part->row_count - 1;
-
-    while (part->envelopes[first].route != MIG_ROUTE_NODE)
-        first++;
-    while (part->envelopes[last].route != MIG_ROUTE_NODE)
-        last--;
-    *ret_first = part->envelopes[first].sequence_id;
-    *ret_last = part->envelopes[last].sequence_id;
-}
-
-static int find_held(struct mig_node *node, const struct mig_part *part, uint32_t originator,
-                     struct mig_pg_result *ret_answer, struct mig_error *err)
-{
-    char sql[NODE_SQL_SIZE];
-    int64_t first, last;
-    int result;
-
-    staged_span(part, &first, &last);
-    /* Most parts meet nothing: ask for one row of their span before comparing each. */
-    snprintf(sql, sizeof sql,
-             "SELECT EXISTS (SELECT FROM gateway_envelopes_meta WHERE " NODE_IN_SPAN
-             ") OR EXISTS (SELECT FROM gateway_envelopes_blob WHERE " NODE_IN_SPAN ")",
-             originator, first, last, originator, first, last);
-    result = mig_pg_query(node->pg, sql, NULL, 0, ret_answer, err);
-    if (result != MIG_OK || !mig_pg_bool(ret_answer, 0, 0)) {
-        ret_answer->rows = 0;
-        return result;
-    }
-    mig_pg_result_release(ret_answer);
-    /* Neither the staging table nor a young leaf has statistics: taken for a handful of rows, they
-     * would be read against each other in full. */
-    if ((result = mig_pg_exec(node->pg, "SET LOCAL enable_nestloop = off", err)) != MIG_OK)
-        return result;
-    snprintf(sql, sizeof sql,
-             "SELECT s.seq, coalesce(m.topic = s.topic AND m.expiry = s.expiry, true) AND"
-             " coalesce(b.originator_envelope = s.envelope, true),"
-             " m.originator_sequence_id IS NOT NULL, b.originator_sequence_id IS NOT NULL"
-             " FROM mig_stage s LEFT JOIN (SELECT * FROM gateway_envelopes_meta WHERE " NODE_IN_SPAN
-             ") m ON m.originator_sequence_id = s.seq LEFT JOIN (SELECT * FROM"
-             " gateway_envelopes_blob WHERE " NODE_IN_SPAN ") b ON b.originator_sequence_id = s.seq"
-             " WHERE m.originator_sequence_id IS NOT NULL OR b.originator_sequence_id IS NOT NULL",
-             originator, first, last, originator, first, last);
-    return mig_pg_query(node->pg, sql, NULL, 0, ret_answer, err);
-}
-
-/* What is held leaves the staging table; the clock must show it all the same, see raise_clock(). */
-static int unstage_held(struct mig_node *node, const struct held *held,
-                        struct mig_pg_result *ret_clock, struct mig_error *err)
-{
-    const char *const params[] = {(const char *) held->all.text.data};
-
-    if (held->all.count == 0)
-        return MIG_OK;
-    return mig_pg_query(
-        node->pg,
-        "WITH gone AS (DELETE FROM mig_stage WHERE seq = ANY ($1::bigint[])"
-        " RETURNING seq, gateway_time) SELECT max(seq), max(gateway_time) FROM gone",
-        params, 1, ret_clock, err);
 }
 
 /* ---- rows that it lacks ------------------------------------------------------------------- */
@@ -281,10 +133,10 @@ static int insert_blobs(struct mig_node *node, uint32_t originator, const char *
     return insert_into(node, sql, ids, expected, err);
 }
 
-static int complete_halves(struct mig_node *node, uint32_t originator, const struct held *held,
+static int complete_halves(struct mig_node *node, uint32_t originator, const struct node_held *held,
                            struct mig_error *err)
 {
-    const struct id_list *lack_blob = &held->bare_meta, *lack_meta = &held->bare_blobs;
+    const struct node_ids *lack_blob = &held->bare_meta, *lack_meta = &held->bare_blobs;
     int result =
         insert_blobs(node, originator, (const char *) lack_blob->text.data, lack_blob->count, err);
 
@@ -394,26 +246,9 @@ int node_insert_staged(struct mig_node *node, uint32_t originator, uint64_t coun
     return result == MIG_OK ? insert_missing(node, originator, count, err) : result;
 }
 
-/* Key packages may have changed their standing since an earlier run brought them: those are made
- * what they are now before anything is called a conflict. What somebody named is replaced, and
- * kept, whatever it is. */
-static int find_held_as_it_stands(struct mig_node *node, const struct node_load_job *job,
-                                  uint32_t originator, struct mig_pg_result *answer,
-                                  struct node_ids *renewed, struct mig_error *err)
-{
-    int result = find_held(node, job->part, originator, answer, err);
-
-    if (result != MIG_OK || job->repair ||
-        (result = node_renew_held(node, job->part, answer, renewed, err)) != MIG_OK ||
-        renewed->count == 0)
-        return result;
-    mig_pg_result_release(answer);
-    return find_held(node, job->part, originator, answer, err);
-}
-
 /* Rows that the node holds with other bytes stay as they are, or make room if somebody said so. */
 static int judge_differing(struct mig_node *node, struct node_load_job *job, uint32_t originator,
-                           const struct held *held, struct mig_error *err)
+                           const struct node_held *held, struct mig_error *err)
 {
     const char *ids = (const char *) held->differing.text.data;
 
@@ -427,8 +262,8 @@ static int judge_differing(struct mig_node *node, struct node_load_job *job, uin
 int node_store_envelopes(struct mig_node *node, struct node_load_job *job, uint64_t staged,
                          struct mig_error *err)
 {
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0}, clock = {0};
-    mig_cleanup(held_release) struct held held = HELD_INIT;
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result clock = {0};
+    mig_cleanup(node_held_release) struct node_held held = NODE_HELD_INIT;
     mig_cleanup(node_ids_release) struct node_ids renewed = NODE_IDS_INIT;
     uint32_t originator;
     int result;
@@ -436,13 +271,11 @@ int node_store_envelopes(struct mig_node *node, struct node_load_job *job, uint6
     if (staged == 0)
         return MIG_OK;
     originator = node_originator_of(job->part);
-    if ((result = find_held_as_it_stands(node, job, originator, &answer, &renewed, err)) !=
-            MIG_OK ||
-        (result = sort_held(job, &answer, &held, err)) != MIG_OK ||
+    if ((result = node_find_held(node, job, originator, &held, &renewed, err)) != MIG_OK ||
         (result = node_find_payer(node, node->payer, err)) != MIG_OK ||
         (result = judge_differing(node, job, originator, &held, err)) != MIG_OK ||
         (result = complete_halves(node, originator, &held, err)) != MIG_OK ||
-        (result = unstage_held(node, &held, &clock, err)) != MIG_OK ||
+        (result = node_unstage_held(node, &held, &clock, err)) != MIG_OK ||
         (result = node_insert_staged(node, originator, staged - held.all.count, err)) != MIG_OK ||
         (result = raise_clock(node, originator, &clock, err)) != MIG_OK ||
         (result = node_renew_clock(node, &renewed, err)) != MIG_OK)
