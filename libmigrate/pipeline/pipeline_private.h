@@ -184,6 +184,9 @@ int bundle_parts_next(struct mig_bundle_reader *reader, struct mig_part **ret_pa
 
 /* ---- the account --------------------------------------------------------------------------- */
 
+/* account_judge.c: adds what does not hold of the sums as a problem each, and sets the verdict. */
+int account_judge(struct mig_account *account, const struct mig_node_sums *sums,
+                  struct mig_error *err);
 /* Counts the rows of one kind that the run rejected, however many nodes did: adds the waivers to
  * the account and sets conflicts apart; dead letters that one node lacks are a problem of it. */
 int account_judge_rejections(struct mig_account *account, struct mig_node **nodes,
