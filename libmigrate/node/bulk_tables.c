@@ -19,7 +19,7 @@
  * for each partition that it points at, under a name that is cut from the table's and counted up
  * until it is free: bands whose names were cut to the same would count through each other's.
  */
-#include "libmigrate/node/node_private.h"
+#include "libmigrate/node/bulk.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -186,32 +186,8 @@ int node_bulk_take(struct mig_node *node, struct node_load_job *job, bool *ret_t
                    struct mig_error *err);
 /* Rolls back whatever is open. */
 void node_bulk_abandon(struct mig_node *node);
-
-/* bulk_tables.c: a band's two tables in our schema, and what is done with them. Each statement of
- * the node's own has to wait for us for a moment at most. */
-struct node_bulk_band {
-    uint32_t originator;
-    int64_t start;
-};
-/* Makes them, empty; commits. MIG_E_TEMPORARY when locks were not to be had. */
-int node_bulk_make(struct mig_node *node, const struct node_bulk_band *band, struct mig_error *err);
-/* Begins the transaction that fills that of meta. */
-int node_bulk_begin(struct mig_node *node, const struct node_bulk_band *band,
-                    struct mig_error *err);
-/* Readies the session that fills that of the blobs. */
-int node_bulk_begin_blobs(struct mig_node *node, struct mig_error *err);
-int node_bulk_index(struct mig_node *node, const struct node_bulk_band *band,
-                    struct mig_error *err);
-/* Has the session of the blobs make durable what is there, so that the commit that attaches has
- * little left to write while others wait for it. */
-void node_bulk_flush(struct mig_node *node);
-/* Puts them in the band's place, with more statements in the same breath, and commits. */
-int node_bulk_attach(struct mig_node *node, const struct node_bulk_band *band, const char *more,
-                     struct mig_error *err);
-/* Drops what runs that were stopped have left. */
+/* bulk_tables.c: drops what runs that were stopped have left. */
 int node_bulk_clean(struct mig_node *node, struct mig_error *err);
-/* Their names, for printf with originator and start of the band. */
-#define NODE_BULK_NAME "xmtp_migrate.%s_o%" PRIu32 "_s%" PRId64
 
 int node_stage_prepare(struct mig_node *node, struct mig_error *err);
 /* Learns the id of a payer, writing it down where it is new. */
@@ -369,7 +345,15 @@ uint64_t node_rows_up_to(const struct mig_part *part, int64_t id);
 /* pinned.c: where the rows of a run come from, if that is known. */
 int node_note_source(struct mig_node *node, const struct mig_run *run, struct mig_error *err);
 
-/* runs.c: how a run ended here, and what blocks it. */
+/* runs.c: refuses what stands in the books of a run and nothing of ours would write. */
+int node_refuse_member(const struct mig_node *node, const char *run, const char *member,
+                       struct mig_error *err);
+
+/* For mig_cleanup(). */
+struct json_object;
+void node_put_json(struct json_object **object);
+
+/* run_end.c: how a run ended here, and what blocks it. */
 int node_run_outcome(struct mig_node *node, const char *run, struct mig_node_sums *sums,
                      struct mig_error *err);
 
