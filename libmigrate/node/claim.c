@@ -242,19 +242,32 @@ static void judge_holders(const struct mig_pg_result *answer, struct holders *ho
     }
 }
 
+/* ret_gone: a flag for each row of the answer. */
+static int find_holders(struct mig_node *node, struct mig_pg_result *answer,
+                        struct holders *holders, bool **ret_gone, struct mig_error *err)
+{
+    bool *gone;
+    int result = ask_who(node, answer, err);
+
+    if (result != MIG_OK)
+        return result;
+    gone = calloc((size_t) answer->rows + 1, sizeof *gone);
+    if (!gone)
+        return mig_fail(err, MIG_E_NOMEM, "out of memory");
+    judge_holders(answer, holders, gone);
+    *ret_gone = gone;
+    return MIG_OK;
+}
+
 int node_check_unclaimed(struct mig_node *node, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     mig_cleanup(node_free_flags) bool *gone = NULL;
     struct holders holders;
-    int result = ask_who(node, &answer, err);
+    int result = find_holders(node, &answer, &holders, &gone, err);
 
     if (result != MIG_OK)
         return result;
-    gone = calloc((size_t) answer.rows + 1, sizeof *gone);
-    if (!gone)
-        return mig_fail(err, MIG_E_NOMEM, "out of memory");
-    judge_holders(&answer, &holders, gone);
     if (holders.alive_row < 0 && holders.unknown == 0)
         return MIG_OK;
     return refuse_second(node, &answer, holders.alive_row < 0 ? 0 : holders.alive_row, err);
@@ -287,14 +300,10 @@ static int deal_with_holders(struct mig_node *node, int64_t since_ns, bool *told
     mig_cleanup(node_free_flags) bool *gone = NULL;
     struct holders holders;
     int64_t patience_s;
-    int result = ask_who(node, &answer, err);
+    int result = find_holders(node, &answer, &holders, &gone, err);
 
     if (result != MIG_OK)
         return result;
-    gone = calloc((size_t) answer.rows + 1, sizeof *gone);
-    if (!gone)
-        return mig_fail(err, MIG_E_NOMEM, "out of memory");
-    judge_holders(&answer, &holders, gone);
     patience_s = holders.unknown > 0 ? ELSEWHERE_SECONDS : GONE_SECONDS;
     if (holders.alive_row >= 0 ||
         mig_time_monotonic_ns() - since_ns > patience_s * MIG_NS_PER_SECOND)
