@@ -170,44 +170,18 @@ static int take_former(const struct mig_pg_result *answer, int row, struct mig_a
                : MIG_OK;
 }
 
+#define ADDED NODE_UTC_TEXT("f.added_at")
+#define RETRIED NODE_UTC_TEXT("f.retried_at")
+#define ENDED NODE_UTC_TEXT("f.ended_at AT TIME ZONE 'UTC'")
 /* A repair is of the transaction in which its letter ended, and so of the same instant. */
 static const char former_sql[] =
     "SELECT f.kind, f.sequence_id, f.retried, f.foreign_tool, f.retryable, octet_length(f.payload),"
-    " f.outcome, f.run, f.reason, " NODE_UTC_TEXT("f.added_at") ", " NODE_UTC_TEXT(
-        "f.retried_at") ", " NODE_UTC_TEXT("f.ended_at AT TIME ZONE 'UTC'") ", f.held, f.given, "
-                                                                            "f.differs, r.who, "
-                                                                            "r.reason,"
-                                                                            " CASE WHEN $2::bigint "
-                                                                            "IS "
-                                                                            "NOT NULL THEN "
-                                                                            "f.payload "
-                                                                            "END FROM "
-                                                                            "xmtp_migrate.former_"
-                                                                            "letters f"
-                                                                            " LEFT JOIN "
-                                                                            "xmtp_migrate.replaced "
-                                                                            "r ON "
-                                                                            "r.kind = f.kind AND "
-                                                                            "r.sequence_id = "
-                                                                            "f.sequence_id AND"
-                                                                            " r.replaced_at = "
-                                                                            "f.ended_at WHERE "
-                                                                            "($1::text "
-                                                                            "IS NULL OR f.kind = "
-                                                                            "$1) "
-                                                                            "AND ($2::bigint IS "
-                                                                            "NULL OR"
-                                                                            " f.sequence_id = $2) "
-                                                                            "AND "
-                                                                            "($3::text IS NULL OR "
-                                                                            "f.reason = $3) AND "
-                                                                            "($4::text IS NULL OR "
-                                                                            "f.run "
-                                                                            "="
-                                                                            " $4) ORDER BY f.kind, "
-                                                                            "f.sequence_id, "
-                                                                            "f.place "
-                                                                            "LIMIT $5";
+    " f.outcome, f.run, f.reason, " ADDED ", " RETRIED ", " ENDED ", f.held, f.given, f.differs,"
+    " r.who, r.reason, CASE WHEN $2::bigint IS NOT NULL THEN f.payload END FROM"
+    " xmtp_migrate.former_letters f LEFT JOIN xmtp_migrate.replaced r ON r.kind = f.kind AND"
+    " r.sequence_id = f.sequence_id AND r.replaced_at = f.ended_at WHERE ($1::text IS NULL OR"
+    " f.kind = $1) AND ($2::bigint IS NULL OR f.sequence_id = $2) AND ($3::text IS NULL OR f.reason"
+    " = $3) AND ($4::text IS NULL OR f.run = $4) ORDER BY f.kind, f.sequence_id, f.place LIMIT $5";
 
 int mig_node_former_letters(struct mig_node *node, const struct mig_letter_filter *filter,
                             struct mig_arena *arena, struct mig_former_letter **ret_letters,

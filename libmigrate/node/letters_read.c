@@ -18,25 +18,18 @@ void mig_dead_letters_release(struct mig_dead_letters *letters)
     *letters = (struct mig_dead_letters){0};
 }
 
-/* An array, not a pointer: it is a format, which the compiler then checks in every build. */
+#define ADDED NODE_UTC_TEXT("l.added_at")
+#define RETRIED NODE_UTC_TEXT("l.retried_at")
 /* The columns and the joins of waivers and conflicts, and the condition on the run, stand only
- * where our books do. */
-static const char letters_sql[] = "SELECT l.source_table, l.sequence_id, l.reason, "
-                                  "l.retryable, " NODE_UTC_TEXT("l.added_at") ", " NODE_UTC_TEXT(
-                                      "l.retried_at") ", octet_length(l.payload), %s FROM "
-                                                      "migration_dead_letter_box l %s"
-                                                      " WHERE l.source_table = ANY ($7::text[])"
-                                                      " AND ($1::text IS NULL OR l.source_table = "
-                                                      "$1)"
-                                                      " AND ($2::bigint IS NULL OR l.sequence_id = "
-                                                      "$2)"
-                                                      " AND ($3::text IS NULL OR l.reason = $3)"
-                                                      " AND ($4::text IS NULL OR (l.source_table, "
-                                                      "l.sequence_id) > ($4, $5::bigint))"
-                                                      " AND ($8::text IS NULL OR %s)"
-                                                      " ORDER BY l.source_table, l.sequence_id "
-                                                      "LIMIT "
-                                                      "$6";
+ * where our books do. An array, not a pointer: it is a format, which the compiler then checks in
+ * every build. */
+static const char letters_sql[] =
+    "SELECT l.source_table, l.sequence_id, l.reason, l.retryable, " ADDED ", " RETRIED ","
+    " octet_length(l.payload), %s FROM migration_dead_letter_box l %s WHERE l.source_table = ANY"
+    " ($7::text[]) AND ($1::text IS NULL OR l.source_table = $1) AND ($2::bigint IS NULL OR"
+    " l.sequence_id = $2) AND ($3::text IS NULL OR l.reason = $3) AND ($4::text IS NULL OR"
+    " (l.source_table, l.sequence_id) > ($4, $5::bigint)) AND ($8::text IS NULL OR %s) ORDER BY"
+    " l.source_table, l.sequence_id LIMIT $6";
 
 /* Times that no calendar has (infinity) are nothing that a migrator writes. */
 static int take_time(const struct mig_node *node, const struct mig_pg_result *answer, int row,
