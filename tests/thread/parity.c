@@ -1,19 +1,11 @@
 /* The crew of a check under many jobs: a plain program, so that ThreadSanitizer can watch it. */
 #include "libmigrate/parity/parity_private.h"
+#include "tests/thread/expect.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #define THREADS 4
 #define JOBS 2000
-
-static void expect(bool holds, const char *what)
-{
-    if (holds)
-        return;
-    fprintf(stderr, "does not hold: %s\n", what);
-    exit(1);
-}
 
 /* Job number n has n rows: a few take much longer than others. */
 static int sum_up(const void *context, struct parity_job *job, struct mig_arena *scratch,

@@ -1,21 +1,13 @@
 /* One signer under many threads: a plain program, so that ThreadSanitizer can watch it. */
 #include "libmigrate/sign/sign.h"
+#include "tests/thread/expect.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PEOPLE 4
 #define DIGESTS 200
-
-static void expect(bool holds, const char *what)
-{
-    if (holds)
-        return;
-    fprintf(stderr, "does not hold: %s\n", what);
-    exit(1);
-}
 
 /* All sign the same digests: whoever disturbs another changes a signature. */
 static void *sign_all(void *context)

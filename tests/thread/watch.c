@@ -1,6 +1,7 @@
 /* Figures told by many threads while they are asked for: a plain program, so that ThreadSanitizer
  * can watch it. */
 #include "libmigrate/watch/watch.h"
+#include "tests/thread/expect.h"
 
 #include <netinet/in.h>
 #include <pthread.h>
@@ -15,14 +16,6 @@
 #define SCRAPES 20
 
 static unsigned port;
-
-static void expect(bool holds, const char *what)
-{
-    if (holds)
-        return;
-    fprintf(stderr, "does not hold: %s\n", what);
-    exit(1);
-}
 
 static void hear_log(void *context, enum mig_log_level level, const char *message)
 {

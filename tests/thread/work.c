@@ -1,21 +1,13 @@
 /* Queues and pools under many threads: a plain program, so that ThreadSanitizer can watch it. */
 #include "libmigrate/work/work.h"
+#include "tests/thread/expect.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define PEOPLE 4
 #define ITEMS 5000
 #define SHARES 10000
-
-static void expect(bool holds, const char *what)
-{
-    if (holds)
-        return;
-    fprintf(stderr, "does not hold: %s\n", what);
-    exit(1);
-}
 
 static void *produce(void *context)
 {
