@@ -3,11 +3,9 @@
 import concurrent.futures
 import pathlib
 import re
-import subprocess
-import time
 
 import pytest
-from support.servers import client, psql, rows
+from support.servers import psql, rows
 from support.world import (BLOB, META, add_message, as_user, assert_closes, count, digest_of_node,
                            held, row, world)  # noqa: F401
 
@@ -235,47 +233,35 @@ def test_a_rerun_touches_no_band_that_it_has_no_row_in(world):
     world.seed(300)
     world.run()
     psql(world.alpha, "SELECT ensure_gateway_parts_v3(10, 5000000)")
-    holder = subprocess.Popen([client("psql"), "-XAtq", "-d", world.alpha], stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE, text=True)
-    try:
-        leaf = "o10_s5000000_6000000"
-        holder.stdin.write(f"BEGIN; LOCK {META}_{leaf}, {BLOB}_{leaf}; SELECT 'locked';\n")
-        holder.stdin.flush()
-        assert holder.stdout.readline() == "locked\n"
+    leaf = "o10_s5000000_6000000"
+    with held(world.alpha, f"LOCK {META}_{leaf}, {BLOB}_{leaf}"):
         account = world.run("--new-run", seconds=30)
-    finally:
-        holder.communicate("COMMIT;\n")
     assert account["kinds"]["group_messages"]["nodes"]["alpha"]["loaded"] == 0
 
 
 # ---- two at once --------------------------------------------------------------------------------
 
 
+def wait_until_it_waits(world, process):
+    """For a lock of beta's that somebody else holds."""
+    while psql(world.beta, f"""SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+            AND datname = current_database() AND application_name LIKE '%pid {process.pid} %'
+            """) == "0":
+        assert process.poll() is None, process.stderr.read()
+
+
 def test_a_second_run_is_refused_and_told_of_the_first(world, start_tool):
     add_message(world.v3, "message")
     world.run()
     add_message(world.v3, "another")
-    # The first run waits for a lock that a session here holds on the second node.
-    holder = subprocess.Popen([client("psql"), "-XAtq", "-d", world.beta], stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE, text=True)
-    try:
-        holder.stdin.write(f"BEGIN; LOCK {META}; SELECT 'locked';\n")
-        holder.stdin.flush()
-        assert holder.stdout.readline() == "locked\n"
+    with held(world.beta, f"LOCK {META}"):
         first = start_tool("xmtp-migrate", "run", "--manifest", str(world.manifest))
-        waiting = ("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND"
-                   " datname = current_database() AND application_name LIKE 'xmtp-migrate %'")
-        for _ in range(200):
-            if psql(world.beta, waiting) != "0":
-                break
-            time.sleep(0.05)
+        wait_until_it_waits(world, first)
         second = world.migrate("run", status=5)
         assert f"pid {first.pid}" in second.err and "another run is at work" in second.err
         assert "hint:" in second.err
         world.migrate("rejected", "list")
         world.migrate("status", status=5)  # looking is allowed
-    finally:
-        holder.communicate("COMMIT;\n")
     assert first.wait(30) == 0
     world.status(0)
 
@@ -288,14 +274,6 @@ def test_two_first_runs_at_the_same_moment_do_not_spoil_each_other(world):
     assert any(one.status == 0 for one in ran)
     world.run()
     assert digest_of_node(world.alpha) == digest_of_node(world.beta)
-
-
-def wait_until_it_waits(world, process):
-    """For a lock of beta's that somebody else holds."""
-    while psql(world.beta, f"""SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
-            AND datname = current_database() AND application_name LIKE '%pid {process.pid} %'
-            """) == "0":
-        assert process.poll() is None, process.stderr.read()
 
 
 @pytest.mark.parametrize("superuser", [True, False])

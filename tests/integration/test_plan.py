@@ -6,8 +6,8 @@ import time
 
 import pytest
 from conftest import Databases, tool_path
-from support.servers import client, psql
-from support.world import World, add_message, as_user, world  # noqa: F401
+from support.servers import psql
+from support.world import World, add_message, as_user, held, world  # noqa: F401
 
 LOCK = int.from_bytes(b"xmtpmigr", "big")
 AS_OF = ("--as-of", "2026-01-01T00:00:00Z")
@@ -261,15 +261,9 @@ def test_a_role_without_rights_is_told_what_it_lacks(world, server):
 
 
 def test_another_run_at_work_is_told(world):
-    holder = subprocess.Popen([client("psql"), "-XAtq", "-d", world.beta], stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE, text=True)
-    holder.stdin.write(f"SELECT pg_advisory_lock({LOCK}); SELECT 'held';\n")
-    holder.stdin.flush()
-    while holder.stdout.readline() != "held\n":
-        time.sleep(0.01)
-    [said] = messages(plan(world, status=5))
+    with held(world.beta, f"SELECT pg_advisory_lock({LOCK})"):
+        [said] = messages(plan(world, status=5))
     assert "node 'beta': another run is at work here" in said
-    holder.communicate()
     assert plan(world)["would_run"]
 
 

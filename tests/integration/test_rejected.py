@@ -24,6 +24,14 @@ def add_bad_message(dsn, text, group="a0a0"):
     return add_message(dsn, text, group=group)
 
 
+def put_other_row(dsn, id):
+    """What another writer might have left under a message's id."""
+    psql(dsn, f"""
+        SELECT ensure_gateway_parts_v3(10, 1);
+        INSERT INTO {META} (originator_node_id, originator_sequence_id, topic, expiry)
+        VALUES (10, {id}, '\\x00ff', 42)""")
+
+
 def eventually(question, seconds=30):
     deadline = time.monotonic() + seconds
     while not question():
@@ -202,10 +210,7 @@ def test_a_row_gone_from_the_source_is_retried_from_its_record(world):
 
 def test_a_conflict_passes_once_the_node_is_repaired(world):
     ids = [add_message(world.v3, f"message {i}") for i in range(3)]
-    psql(world.beta, f"""
-        SELECT ensure_gateway_parts_v3(10, 1);
-        INSERT INTO {META} (originator_node_id, originator_sequence_id, topic, expiry)
-        VALUES (10, {ids[1]}, '\\x00ff', 42)""")
+    put_other_row(world.beta, ids[1])
     world.run(status=4)
     assert world.migrate("rejected", "retry", status=4).json["rejected_again"] == 1
     check_books(world, 4)
@@ -439,10 +444,7 @@ def test_a_waiver_of_another_reason_does_not_count(world):
 
 def test_a_conflict_of_one_node_can_be_waived(world):
     ids = [add_message(world.v3, f"message {i}") for i in range(3)]
-    psql(world.beta, f"""
-        SELECT ensure_gateway_parts_v3(10, 1);
-        INSERT INTO {META} (originator_node_id, originator_sequence_id, topic, expiry)
-        VALUES (10, {ids[1]}, '\\x00ff', 42)""")
+    put_other_row(world.beta, ids[1])
     world.run(status=4)
     world.tool("xmtp-migrate", "rejected", "waive", "group_messages", ids[1], "--reason", "known",
                "--manifest", world.manifest)
