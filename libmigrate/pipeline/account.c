@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CHAIN_BLOCKERS_LISTED 100000
+
 const char *mig_verdict_name(enum mig_verdict verdict)
 {
     static const char *const names[] = {"green", "partial", "red"};
@@ -80,8 +82,9 @@ static int add_node(struct mig_account *account, struct mig_node *node,
 static int add_chain_blockers(struct mig_account *account, struct mig_node *node,
                               struct mig_error *err)
 {
-    struct mig_letter_filter filter = {
-        .reason = mig_reason_info(MIG_REASON_PAYLOAD_TOO_LARGE)->name, .run = account->facts.run};
+    const struct mig_reason_info *too_large = mig_reason_info(MIG_REASON_PAYLOAD_TOO_LARGE);
+    const struct mig_letter_filter filter = {
+        .reason = too_large->name, .run = account->facts.run, .limit = CHAIN_BLOCKERS_LISTED};
     mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
     int result = mig_node_letters(node, &filter, &letters, err);
 
@@ -95,7 +98,7 @@ static int add_chain_blockers(struct mig_account *account, struct mig_node *node
         result = mig_blockers_add(&account->blockers, subject,
                                   "its payload is larger than a transaction can carry: its group "
                                   "or inbox breaks from there on",
-                                  mig_reason_info(MIG_REASON_PAYLOAD_TOO_LARGE)->remedy, err);
+                                  too_large->remedy, err);
     }
     return result;
 }

@@ -565,6 +565,24 @@ def test_a_time_that_is_none_is_named(world, table, column):
             assert f"'beta': the dead letter of group_messages {bad}: its {column}" in ran.err
 
 
+def test_every_row_too_large_for_the_chain_is_told(world):
+    """However many there are: each breaks a group."""
+    world.seed(1000, shape="hostile")
+    world.run(status=4)
+    psql(world.alpha, """
+        INSERT INTO migration_dead_letter_box (source_table, sequence_id, payload, reason)
+        SELECT 'commit_messages', 900000 + i, '', 'payload_too_large'
+        FROM generate_series(1, 1200) i;
+        INSERT INTO xmtp_migrate.rejected
+        SELECT run, source_table, first_id, kind, 900000 + i, reason
+        FROM xmtp_migrate.rejected one, generate_series(1, 1200) i
+        WHERE kind = 'commit_messages' AND reason = 'payload_too_large' AND one.sequence_id =
+            (SELECT max(sequence_id) FROM xmtp_migrate.rejected
+             WHERE kind = 'commit_messages' AND reason = 'payload_too_large')""")
+    told = [one["subject"] for one in world.status(3)["blockers"]]
+    assert len([one for one in told if one.startswith("commit_messages 90")]) == 1200
+
+
 def test_a_row_that_the_run_missed_turns_it_red(done):
     """The source's own count is held against ours."""
     psql(done.alpha, "UPDATE xmtp_migrate.runs SET finished_at = NULL")
