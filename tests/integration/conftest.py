@@ -56,13 +56,23 @@ class Databases:
         self._made = []
 
     def empty(self):
-        self._made.append(self._server.create_database())
+        return self._make("template1")
+
+    def _make(self, template):
+        self._made.append(self._server.create_database(template=template))
         return self._made[-1]
+
+    def _with_schema(self, name, *words):
+        """A copy of what `xmtp-seed schema` has made once on this server."""
+        if name not in self._server.templates:
+            dsn = self._server.create_database(name)
+            self._tool("xmtp-seed", "schema", *words, "--dsn", dsn)
+            self._server.templates.add(name)
+        return self._make(name)
 
     def v3(self, rows=0, **options):
         """A V3 database; options are those of `xmtp-seed rows`, with _ for -."""
-        dsn = self.empty()
-        self._tool("xmtp-seed", "schema", "v3", "--dsn", dsn)
+        dsn = self._with_schema("v3", "v3")
         if rows:
             words = [word for name, value in options.items()
                      for word in ("--" + name.replace("_", "-"), value)]
@@ -76,9 +86,7 @@ class Databases:
         return dsn
 
     def node(self, node_id=100):
-        dsn = self.empty()
-        self._tool("xmtp-seed", "schema", "node", "--dsn", dsn, "--node-id", node_id)
-        return dsn
+        return self._with_schema(f"node_{node_id}", "node", "--node-id", node_id)
 
     def drop_all(self):
         for dsn in self._made:
