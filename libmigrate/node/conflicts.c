@@ -144,3 +144,21 @@ int node_replace_conflicts(struct mig_node *node, struct node_load_job *job, uin
     job->counts.replaced = count;
     return MIG_OK;
 }
+
+int mig_node_was_replaced(struct mig_node *node, enum mig_kind kind, int64_t id, bool *ret_replaced,
+                          struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    char number[NODE_NUMBER_SIZE];
+    const char *const params[] = {mig_kind_info(kind)->name, node_number(id, number)};
+    int result = MIG_OK;
+
+    if (node->has_books)
+        result = mig_pg_query(node->pg,
+                              "SELECT FROM xmtp_migrate.replaced WHERE kind = $1 AND"
+                              " sequence_id = $2 LIMIT 1",
+                              params, mig_count_of(params), &answer, err);
+    if (result == MIG_OK)
+        *ret_replaced = answer.rows > 0;
+    return result;
+}

@@ -384,6 +384,11 @@ int mig_node_retry(struct mig_node *node, const struct mig_run *run, const struc
                    const struct mig_dead_letter *letters, const struct mig_repair *repair,
                    struct mig_load_result *ret_result, struct mig_error *err);
 
+/* Whether such a repair has replaced the row on this node, now or ever.
+ * Errors: as pg. */
+int mig_node_was_replaced(struct mig_node *node, enum mig_kind kind, int64_t id, bool *ret_replaced,
+                          struct mig_error *err);
+
 /* ---- letters that have left the box -------------------------------------------------------- */
 
 /* A letter as it stood before it left the box, or before another took its place. */

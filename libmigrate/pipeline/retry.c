@@ -287,7 +287,8 @@ static int find_conflict(struct mig_node *node, const struct mig_row_name *row,
         ret_letters, err);
 }
 
-/* Before anything is changed: one name mistyped may mean that others are as well. */
+/* Before anything is changed: one name mistyped may mean that others are as well. What has been
+ * replaced already was no mistake: the same command was stopped before it came to the others. */
 static int check_names(struct retry_job *job, const struct mig_replacing *replacing,
                        struct mig_error *err)
 {
@@ -299,9 +300,11 @@ static int check_names(struct retry_job *job, const struct mig_replacing *replac
             mig_cleanup(mig_dead_letters_release) struct mig_dead_letters letters = {0};
             int result = find_conflict(job->nodes.items[k], row, &letters, err);
 
-            if (result != MIG_OK)
+            if (result != MIG_OK ||
+                (result = mig_node_was_replaced(job->nodes.items[k], row->kind, row->id, &found,
+                                                err)) != MIG_OK)
                 return result;
-            found = letters.count > 0;
+            found = found || letters.count > 0;
         }
         if (!found) {
             mig_fail(

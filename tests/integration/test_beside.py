@@ -374,6 +374,16 @@ def test_conflicts_are_replaced_by_name_and_kept(differing):
     assert differing.migrate("rejected", "list").json["rejected"] == []
 
 
+def test_names_of_which_some_are_replaced_already_are_gone_on_with(differing):
+    """A command that was stopped among them is given once more."""
+    first, second = differing.held
+    replace(differing, f"group_messages:{first}")
+    both = f"group_messages:{first},{second}"
+    assert [replace(differing, both).json["replaced"] for _ in range(2)] == [1, 0]
+    assert count(differing.alpha, "xmtp_migrate.replaced") == 2
+    assert differing.parity(0)["difference_count"] == 0
+
+
 REFUSED = [
     (["group_messages:1"], [], "group_messages 1 is no conflict on any node"),
     (["group_messages:3,4,777"], [], "group_messages 777 is no conflict"),
