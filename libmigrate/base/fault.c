@@ -30,10 +30,13 @@ static const char *const names[] = {
     [MIG_FAULT_ALLOC] = "alloc",
 };
 
-enum action { NOTHING, KILL, FAIL, ENOSPACE, SHORT };
+enum action { NOTHING, KILL, FAIL, REFUSE, ENOSPACE, SHORT };
 
-static const char *const actions[] = {
-    [KILL] = "kill", [FAIL] = "fail", [ENOSPACE] = "enospc", [SHORT] = "short"};
+static const char *const actions[] = {[KILL] = "kill",
+                                      [FAIL] = "fail",
+                                      [REFUSE] = "refuse",
+                                      [ENOSPACE] = "enospc",
+                                      [SHORT] = "short"};
 
 static struct {
     enum mig_fault event;
@@ -98,7 +101,7 @@ static void end_here(void)
         pause();
 }
 
-bool mig_fault_met(enum mig_fault event)
+static enum action pass(enum mig_fault event)
 {
     const enum action action = meet(event);
 
@@ -106,16 +109,21 @@ bool mig_fault_met(enum mig_fault event)
         end_here();
     if (action != NOTHING)
         errno = event == MIG_FAULT_ALLOC ? ENOMEM : action == ENOSPACE ? ENOSPC : EIO;
-    return action != NOTHING;
+    return action;
+}
+
+bool mig_fault_met(enum mig_fault event)
+{
+    return pass(event) != NOTHING;
 }
 
 bool mig_fault_cut(enum mig_fault event, int socket)
 {
-    const bool met = mig_fault_met(event);
+    const enum action action = pass(event);
 
-    if (met)
+    if (action == FAIL)
         shutdown(socket, SHUT_RDWR);
-    return met;
+    return action != NOTHING;
 }
 
 ssize_t mig_fault_write(int fd, const void *bytes, size_t size)
@@ -125,8 +133,8 @@ ssize_t mig_fault_write(int fd, const void *bytes, size_t size)
 
     if (action == NOTHING)
         return write(fd, bytes, size);
-    if (action == FAIL || action == ENOSPACE) {
-        errno = action == FAIL ? EIO : ENOSPC;
+    if (action != KILL && action != SHORT) {
+        errno = action == ENOSPACE ? ENOSPC : EIO;
         return -1;
     }
     written = write(fd, bytes, (size + 1) / 2);

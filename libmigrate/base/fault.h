@@ -4,9 +4,9 @@
  * They exist in a build with MIG_FAULT_POINTS alone; in every other the macros leave nothing
  * behind. MIG_FAULT=EVENT:N:ACTION in the environment says what happens at the Nth of an event,
  * counted over all threads; N+ means every one from there on. ACTION is kill (SIGKILL), fail (as
- * the system or the library fails: a lost connection, EIO, no memory), enospc, or short (half of a
- * write). MIG_FAULT_COUNTS names a file that gets the counts of all events when the process ends by
- * itself.
+ * the system or the library fails: a lost connection, EIO, no memory), refuse (libpq's call fails,
+ * as without memory, and the connection stays), enospc, or short (half of a write).
+ * MIG_FAULT_COUNTS names a file that gets the counts of all events when the process ends by itself.
  */
 #ifndef MIG_FAULT_H
 #define MIG_FAULT_H
@@ -35,7 +35,7 @@ enum mig_fault {
 
 /* Counts the event. Whether the call that follows is to fail; errno says how. Any thread. */
 bool mig_fault_met(enum mig_fault event);
-/* The same; where the call is to fail, the connection is cut first. */
+/* The same; unless the call is refused, the connection is cut first. */
 bool mig_fault_cut(enum mig_fault event, int socket);
 /* write(2), with its faults. */
 ssize_t mig_fault_write(int fd, const void *bytes, size_t size);

@@ -32,9 +32,11 @@ int pg_wait(struct mig_pg *pg, bool for_write, struct mig_error *err)
         ready = poll(&socket, 1, PG_WAIT_STEP_MS);
         if (ready > 0)
             return MIG_OK;
-        if (ready < 0 && errno != EINTR)
+        if (ready < 0 && errno != EINTR) {
+            pg->lost = true;
             return mig_fail(err, MIG_E_TEMPORARY, "%s: cannot wait for the server: %s", pg->subject,
                             strerror(errno));
+        }
     }
 }
 
@@ -92,7 +94,7 @@ int pg_drain(struct mig_pg *pg, struct mig_error *err)
 
         if (first == MIG_OK)
             first = result;
-        if (result == MIG_E_CANCELLED || PQstatus(pg->connection) != CONNECTION_OK)
+        if (result == MIG_E_CANCELLED || !mig_pg_alive(pg))
             return first;
         if (result == MIG_OK && !answer)
             return first;
@@ -106,7 +108,7 @@ int mig_pg_server_version(const struct mig_pg *pg)
 
 bool mig_pg_alive(const struct mig_pg *pg)
 {
-    return PQstatus(pg->connection) == CONNECTION_OK;
+    return !pg->lost && PQstatus(pg->connection) == CONNECTION_OK;
 }
 
 bool mig_pg_idle(const struct mig_pg *pg)
@@ -134,7 +136,8 @@ int mig_pg_exec(struct mig_pg *pg, const char *sql, struct mig_error *err)
     int result;
 
     pg_ask(pg);
-    if (MIG_FAULT_CUT(QUERY, PQsocket(pg->connection)) || !PQsendQuery(pg->connection, sql))
+    if (pg->lost || MIG_FAULT_CUT(QUERY, PQsocket(pg->connection)) ||
+        !PQsendQuery(pg->connection, sql))
         return pg_fail(pg, NULL, err);
     if (ends_in_commit(sql) && MIG_FAULT_CUT(COMMIT_SENT, PQsocket(pg->connection)))
         return pg_fail(pg, NULL, err);
@@ -160,7 +163,7 @@ static int run_query(struct mig_pg *pg, const char *sql, const struct parameters
     int result;
 
     pg_ask(pg);
-    if (MIG_FAULT_CUT(QUERY, PQsocket(pg->connection)) ||
+    if (pg->lost || MIG_FAULT_CUT(QUERY, PQsocket(pg->connection)) ||
         !PQsendQueryParams(pg->connection, sql, parameters->count, NULL, parameters->values,
                            parameters->lengths, parameters->formats, 0))
         return pg_fail(pg, NULL, err);

@@ -17,7 +17,8 @@ static int start(struct mig_pg *pg, const char *sql, ExecStatusType expected, en
     int result;
 
     pg_ask(pg);
-    if (MIG_FAULT_CUT(QUERY, PQsocket(pg->connection)) || !PQsendQuery(pg->connection, sql))
+    if (pg->lost || MIG_FAULT_CUT(QUERY, PQsocket(pg->connection)) ||
+        !PQsendQuery(pg->connection, sql))
         return pg_fail(pg, NULL, err);
     result = pg_next_result(pg, &answer, err);
     if (result != MIG_OK) {
@@ -181,7 +182,9 @@ void mig_pg_copy_abandon(struct mig_pg *pg)
     const bool leaving = pg_leave(pg);
     size_t size = 1;
 
-    if (pg->copy == PG_COPY_OUT) {
+    if (!mig_pg_alive(pg)) {
+        pg->copy = PG_COPY_NONE;
+    } else if (pg->copy == PG_COPY_OUT) {
         pg_cancel(pg);
         while (next_message(pg, &size, NULL) == MIG_OK && size > 0)
             continue;

@@ -111,6 +111,7 @@ int pg_fail(struct mig_pg *pg, const PGresult *result, struct mig_error *err)
     int64_t seconds;
 
     pg->timed_out = false;
+    pg->lost = pg->lost || !result;
     snprintf(pg->state, sizeof pg->state, "%s", state ? state : "");
     if (pg_check_stop(pg, err) != MIG_OK)
         return MIG_E_CANCELLED;

@@ -122,9 +122,10 @@ void mig_pg_rollback(struct mig_pg *pg)
 
     if (pg->copy != PG_COPY_NONE)
         mig_pg_copy_abandon(pg);
-    if (PQtransactionStatus(pg->connection) == PQTRANS_ACTIVE)
+    /* Of a connection that is lost the server rolls back what it had. */
+    if (mig_pg_alive(pg) && PQtransactionStatus(pg->connection) == PQTRANS_ACTIVE)
         pg_drain(pg, NULL);
-    if (PQtransactionStatus(pg->connection) != PQTRANS_IDLE)
+    if (mig_pg_alive(pg) && PQtransactionStatus(pg->connection) != PQTRANS_IDLE)
         mig_pg_exec(pg, "ROLLBACK", NULL);
     pg->leaving = leaving;
 }

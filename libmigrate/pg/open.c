@@ -123,6 +123,7 @@ static int try_hosts(struct mig_pg *pg, const char *dsn, const struct pg_hosts *
                                   hosts->address, hosts->port, NULL};
 
     PQfinish(pg->connection);
+    pg->lost = false;
     pg->connection = PQconnectStartParams(keywords, values, 1);
     if (!pg->connection)
         return mig_fail(err, MIG_E_NOMEM, "%s: out of memory", pg->subject);

@@ -18,6 +18,7 @@ struct mig_pg {
     int64_t statement_timeout_s, lock_timeout_s;
     int64_t asked_ns;    /* when the statement under way was sent */
     bool timed_out;      /* the last failure was statement_timeout_s */
+    bool lost;           /* libpq itself failed: nobody knows where the connection stands */
     bool leaving;        /* what is under way is being left: a wish to stop leaves time for that */
     int64_t leave_by_ns; /* when that time ends; 0 until somebody asked to stop */
     enum pg_copy copy;
@@ -58,7 +59,8 @@ int pg_next_result(struct mig_pg *pg, PGresult **ret_result, struct mig_error *e
 /* Reads all results that are left and throws them away; the first failure counts. */
 int pg_drain(struct mig_pg *pg, struct mig_error *err);
 
-/* Records what the server, or the connection if result is NULL, has to say. */
+/* Records what the server has to say, or, if result is NULL, libpq: the connection is lost then,
+ * even where that only lacked memory, since statement and answer may have come apart. */
 int pg_fail(struct mig_pg *pg, const PGresult *result, struct mig_error *err);
 
 void pg_clear(PGresult **result);

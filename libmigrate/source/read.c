@@ -205,6 +205,12 @@ static int fill_part(struct mig_source *source, struct mig_part_limits limits,
     while (result == MIG_OK && !reading->ended && !is_full(reading, part, limits)) {
         struct mig_error failure = MIG_ERROR_INIT;
 
+        /* A COPY that broke off behind the last possible row is not gone on with: behind the
+         * highest of all ids there is none to begin with. */
+        if (!reading->copying && reading->has_row && reading->last_row_id == reading->last_id) {
+            reading->ended = true;
+            break;
+        }
         if (!reading->copying)
             result = begin_copy(
                 source, reading->has_row ? reading->last_row_id + 1 : reading->next_id, &failure);
