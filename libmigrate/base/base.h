@@ -156,6 +156,9 @@ void mig_hex_encode(struct mig_bytes bytes, char *ret_text);
 int mig_hex_decode(const char *text, size_t length, uint8_t *ret_bytes, size_t capacity,
                    size_t *ret_size, struct mig_error *err);
 
+/* How many bytes the character at the start of a text that is not empty takes; 0: it is none. */
+size_t mig_utf8_size(struct mig_bytes text);
+
 /* ---- time --------------------------------------------------------------------------------- */
 
 #define MIG_NS_PER_SECOND INT64_C(1000000000)

@@ -300,6 +300,14 @@ def test_wrong_words_are_told_as_json_where_that_is_asked_for(words):
     assert lines_of(done.stderr)[0]["event"] == "error"
 
 
+@pytest.mark.parametrize("text, shown", [
+    (b"\xff\xfe", "??"), (b"a\xc0\x80\xed\xa0\x80b", "a?????b"), (b"\xf4\x90\x80\x80", "????"),
+    (b"\xc3", "?"), ("é € 😀".encode(), "é € 😀")])
+def test_json_log_is_utf8_whatever_was_given(text, shown):
+    done = subprocess.run([TRIAL, b"say", text, b"--log-format", b"json"], capture_output=True)
+    assert json.loads(done.stderr.decode("utf-8"))["message"] == shown
+
+
 def test_json_log_tells_which_node_is_meant():
     done = run(TRIAL, "say", "node 'beta': cannot connect", "--log-format", "json")
     assert lines_of(done.stderr)[0]["node"] == "beta"

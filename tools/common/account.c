@@ -1,5 +1,6 @@
 /* Accounts and summaries for people: aligned tables on stdout, or the JSON document. */
 #include "tools/common/account.h"
+#include "tools/common/tool_private.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -131,10 +132,8 @@ static int describe(struct mig_buffer *text, const struct mig_account *account,
 int tool_account_line(const struct mig_account *account, struct mig_error *err)
 {
     struct json_object *document = mig_account_to_json(account);
-    const char *text = document
-                           ? json_object_to_json_string_ext(
-                                 document, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
-                           : NULL;
+    mig_cleanup(mig_free_text) char *text =
+        document ? json_to_text(document, JSON_C_TO_STRING_PLAIN) : NULL;
     int result = text ? tool_print(err, "%s", text) : mig_fail(err, MIG_E_NOMEM, "out of memory");
 
     json_object_put(document);

@@ -3,6 +3,25 @@
 
 #include <string.h>
 
+/* Paths, words of a command line and what others say may be no UTF-8, which readers of JSON give up
+ * at. */
+char *json_to_text(struct json_object *object, int flags)
+{
+    const char *text =
+        json_object_to_json_string_ext(object, flags | JSON_C_TO_STRING_NOSLASHESCAPE);
+    char *copy = text ? strdup(text) : NULL;
+    size_t left = copy ? strlen(copy) : 0, size;
+
+    for (char *at = copy; left > 0; at += size, left -= size) {
+        size = mig_utf8_size((struct mig_bytes){(const uint8_t *) at, left});
+        if (size > 0)
+            continue;
+        *at = '?';
+        size = 1;
+    }
+    return copy;
+}
+
 void json_line_add(struct json_object *line, const char *name, const char *text)
 {
     json_object_object_add(line, name, json_object_new_string(text));
@@ -33,9 +52,10 @@ struct json_object *json_line_begin(const char *event, const char *level)
 
 void json_line_write(struct json_object *line)
 {
-    fprintf(stderr, "%s\n",
-            json_object_to_json_string_ext(line, JSON_C_TO_STRING_PLAIN |
-                                                     JSON_C_TO_STRING_NOSLASHESCAPE));
+    mig_cleanup(mig_free_text) char *text = json_to_text(line, JSON_C_TO_STRING_PLAIN);
+
+    if (text)
+        fprintf(stderr, "%s\n", text);
     json_object_put(line);
 }
 

@@ -66,8 +66,7 @@ int tool_print_line(struct mig_bytes line, struct mig_error *err)
 
 int tool_print_json(struct json_object *document, struct mig_error *err)
 {
-    const char *text = json_object_to_json_string_ext(document, JSON_C_TO_STRING_PRETTY |
-                                                                    JSON_C_TO_STRING_NOSLASHESCAPE);
+    mig_cleanup(mig_free_text) char *text = json_to_text(document, JSON_C_TO_STRING_PRETTY);
 
     if (!text)
         return mig_fail(err, MIG_E_NOMEM, "cannot print a JSON document: out of memory");

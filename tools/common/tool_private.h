@@ -49,6 +49,8 @@ void progress_stop(void);
 void progress_say(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* One line as an object: time, level and event, then what is added; writing it frees it. */
+/* In UTF-8, whatever the object's texts are. To be freed; NULL: out of memory. */
+char *json_to_text(struct json_object *object, int flags);
 struct json_object *json_line_begin(const char *event, const char *level);
 void json_line_add(struct json_object *line, const char *name, const char *text);
 void json_line_write(struct json_object *line);

@@ -264,3 +264,32 @@ Test(hex, refuses_what_it_cannot_read_without_quoting_it)
         cr_expect_null(strstr(err.message, "5ec2e7"), "it may be a secret: %s", err.message);
     }
 }
+
+Test(utf8, a_character_is_as_long_as_its_first_byte_says_or_none)
+{
+    static const struct {
+        const char *text;
+        size_t size;
+    } cases[] = {
+        {"a", 1},
+        {"\x7f", 1},
+        {"\xc3\xa9", 2},
+        {"\xe2\x82\xac", 3},
+        {"\xed\x9f\xbf", 3},
+        {"\xf0\x9f\x98\x80", 4},
+        {"\x80", 0},
+        {"\xc0\x80", 0},
+        {"\xc3", 0},
+        {"\xe0\x9f\xbf", 0},
+        {"\xed\xa0\x80", 0},
+        {"\xf4\x90\x80\x80", 0},
+        {"\xff", 0},
+        {"\xe2\x82", 0},
+    };
+
+    for (size_t i = 0; i < mig_count_of(cases); i++) {
+        const struct mig_bytes text = {(const uint8_t *) cases[i].text, strlen(cases[i].text)};
+
+        cr_assert_eq(mig_utf8_size(text), cases[i].size, "case %zu", i);
+    }
+}
