@@ -2,6 +2,16 @@
  * Everything here reads, so whatever failed may be asked again. */
 #include "libmigrate/source/source_private.h"
 
+/* Whoever answers in the place of a server that was lost is asked for the ids that it gave out. */
+static int check_identity(struct mig_source *source, struct mig_error *err)
+{
+    int result = source->identified ? mig_source_check_same(source, &source->identity, err)
+                                    : mig_source_identify(source, &source->identity, err);
+
+    source->identified = source->identified || result == MIG_OK;
+    return result;
+}
+
 int source_connect(struct mig_source *source, struct mig_error *err)
 {
     const struct mig_manifest *manifest = source->manifest;
@@ -23,6 +33,8 @@ int source_connect(struct mig_source *source, struct mig_error *err)
     source->pg = pg;
     source->connections++;
     result = source_probe(source, err);
+    if (result == MIG_OK)
+        result = check_identity(source, err);
     source->probed = result == MIG_OK;
     if (result == MIG_OK)
         mig_report_measure(source->hooks, MIG_MEASURE_UP, NULL, NULL, 1);

@@ -52,8 +52,10 @@ struct mig_source {
     const struct mig_hooks *hooks;
     const struct mig_stop *stop;
     struct mig_pg *pg;
-    unsigned connections;      /* that there were; it may be another server each time */
-    bool probed;               /* this connection */
+    unsigned connections; /* that there were; it may be another server each time */
+    bool probed;          /* this connection */
+    bool identified;      /* by the first of them: */
+    struct mig_source_identity identity;
     enum settle_method method; /* of this connection */
     bool is_standby;
     bool sees_sessions; /* and who is prepared */

@@ -221,6 +221,28 @@ def test_a_source_that_was_set_back_stops_it(world, follow):
     assert "restored from a backup" in following.err
 
 
+def test_another_database_that_answers_in_the_sources_place_stops_it(
+        world, follow, new_server, tool):
+    servers = [new_server(), new_server()]
+    servers[1].create_database("before")  # so that the second one has other oids
+    dsns = [server.create_database("v3") for server in servers]
+    for dsn in dsns:
+        tool("xmtp-seed", "schema", "v3", "--dsn", dsn)
+    add_message(dsns[0], "one")
+    ports = ",".join(str(server.port) for server in servers)
+    world.v3 = dsns[0]
+    world.write(source=f"host=127.0.0.1,127.0.0.1 port={ports} user=postgres dbname=v3")
+    following = follow()
+    following.await_line("following run")
+    for text in ("another one", "another two"):
+        add_message(dsns[1], text)
+    servers[0].stop(signal.SIGQUIT)
+    assert following.process.wait(timeout=30) == 1
+    following.reader.join()
+    assert "is another database" in following.err and "--source-moved" in following.err
+    assert {count(dsn, META) for dsn in world.nodes.values()} == {1}
+
+
 def test_a_second_one_is_refused_by_name_and_a_dead_one_is_taken_over(world, follow):
     world.seed(800)
     first = follow()
