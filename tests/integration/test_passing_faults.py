@@ -9,7 +9,7 @@ import pytest
 
 from support.servers import psql
 from support.world import (  # noqa: F401
-    META, assert_closes, count, digest_of_node, world)
+    META, apart, assert_closes, count, world)
 
 AS_OF = "2026-01-01T00:00:00Z"
 
@@ -35,18 +35,6 @@ def await_rows(dsn, process, least=1):
         time.sleep(0.01)
 
 
-@pytest.fixture
-def apart(world, new_server, tool):
-    """The source and beta on servers of their own."""
-    servers = {"source": new_server(), "beta": new_server()}
-    world.v3 = servers["source"].create_database()
-    tool("xmtp-seed", "schema", "v3", "--dsn", world.v3)
-    world.nodes["beta"] = servers["beta"].create_database()
-    tool("xmtp-seed", "schema", "node", "--dsn", world.beta, "--node-id", 200)
-    world.write()
-    return servers
-
-
 @pytest.mark.parametrize("who", ["source", "beta"])
 def test_a_server_that_restarts_in_the_middle_is_awaited(world, apart, start_tool, who):
     world.seed(12000)
@@ -58,22 +46,6 @@ def test_a_server_that_restarts_in_the_middle_is_awaited(world, apart, start_too
     err = assert_done(world, process)
     assert "trying again in" in err
     assert ("connected again" if who == "source" else "node 'beta' is back") in err
-
-
-def test_servers_that_are_killed_in_turn_every_few_seconds_don_t_keep_a_run_from_its_end(
-        world, apart, start_tool):
-    world.seed(40000)
-    process = run_of(world, start_tool)
-    turns = 0
-    while process.poll() is None and turns < 8:
-        who = apart[("source", "beta")[turns % 2]]
-        time.sleep(0.7)
-        who.stop(signal.SIGQUIT)
-        who.start()
-        turns += 1
-    assert turns > 1
-    assert_done(world, process)
-    assert len({digest_of_node(dsn) for dsn in world.nodes.values()}) == 1
 
 
 def test_connections_that_are_ended_at_the_servers_are_made_again(world, start_tool):

@@ -9,15 +9,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 from support import servers
+from support.stopwatch import Stopwatch, share
 
-EVERY_S = 0.1   # between messages of ours
-LOOK_S = 0.01   # between looks at the nodes
-AWAITED_S = 20  # for the last of them
-GROUP = "a0" * 16
 GROWTH_MOST = 1.10  # of memory, from the second third to the last
 
 
@@ -28,76 +24,6 @@ def options():
     parser.add_argument("--rate", type=int, default=300)
     parser.add_argument("--nodes", type=int, default=2)
     return parser.parse_args()
-
-
-class Session:
-    """One psql for many statements."""
-
-    def __init__(self, dsn):
-        self.process = subprocess.Popen([servers.client("psql"), "-XAtq", "-d", dsn],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, sql):
-        self.process.stdin.write(sql + ";\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline().strip()
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-class Stopwatch:
-    """Writes messages of ours, and sees them come to the nodes."""
-
-    def __init__(self, source, nodes):
-        self.source, self.nodes = Session(source), [Session(node) for node in nodes]
-        self.committed, self.lags = {}, []
-        self.lock, self.ends, self.enough = threading.Lock(), threading.Event(), threading.Event()
-        self.threads = [threading.Thread(target=self._write), threading.Thread(target=self._look)]
-
-    def start(self):
-        for thread in self.threads:
-            thread.start()
-
-    def stop(self):
-        self.enough.set()
-        deadline = time.monotonic() + AWAITED_S
-        self.threads[0].join()
-        while self.committed and time.monotonic() < deadline:
-            time.sleep(LOOK_S)
-        self.ends.set()
-        for thread in self.threads:
-            thread.join()
-        for session in [self.source, *self.nodes]:
-            session.close()
-
-    def _write(self):
-        number = 0
-        while not self.enough.wait(EVERY_S):
-            number += 1
-            data = "00010002" + "10" + GROUP + "00" * 8 + "01" + f"{number:016x}"
-            id = int(self.source.ask(f"""
-                INSERT INTO group_messages (group_id, data, group_id_data_hash, is_commit)
-                VALUES ('\\x{GROUP}', '\\x{data}', sha256('soak{number}'), false) RETURNING id
-                """.replace("\n", " ")))
-            with self.lock:
-                self.committed[id] = time.monotonic()
-
-    def _look(self):
-        while not self.ends.wait(LOOK_S):
-            there = min(int(node.ask("SELECT coalesce(max(originator_sequence_id), 0) FROM"
-                                     " gateway_envelopes_latest WHERE originator_node_id = 10"))
-                        for node in self.nodes)
-            now = time.monotonic()
-            with self.lock:
-                for id in [id for id in self.committed if id <= there]:
-                    self.lags.append(now - self.committed.pop(id))
-
-
-def share(lags, part):
-    ordered = sorted(lags)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * part))] * 1000 if ordered else 0.0
 
 
 def look_at(pid):
@@ -167,12 +93,11 @@ class Soak:
         seconds = self.options.minutes * 60
         with open(os.path.join(self.folder, "follow.err"), "w") as log:
             process = self.follow(log)
-            watch = Stopwatch(self.v3, self.nodes)
             writers = subprocess.Popen(
                 [os.path.join(self.bin, "xmtp-seed"), "live", "--dsn", self.v3, "--rate",
                  str(self.options.rate), "--for", str(int(seconds)), "--writers", "16", "--hold-ms", "10"],
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            watch.start()
+            watch = Stopwatch(self.v3, self.nodes)
             looks = self.watch(process, watch, seconds)
             writers.wait()
             watch.stop()

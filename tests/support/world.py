@@ -184,6 +184,19 @@ def world(databases, manifest, tool, tmp_path):
     return World(databases, manifest, tool, tmp_path)
 
 
+@pytest.fixture
+def apart(world, new_server, tool):
+    """The source and beta on servers of their own, which may crash: the source keeps then what it
+    has answered for."""
+    servers = {"source": new_server(synchronous_commit="on"), "beta": new_server()}
+    world.v3 = servers["source"].create_database()
+    tool("xmtp-seed", "schema", "v3", "--dsn", world.v3)
+    world.nodes["beta"] = servers["beta"].create_database()
+    tool("xmtp-seed", "schema", "node", "--dsn", world.beta, "--node-id", 200)
+    world.write()
+    return servers
+
+
 def as_user(dsn, user, password=None):
     """The same database by another role."""
     parts = [part for part in dsn.split() if not part.startswith(("user=", "password="))]
