@@ -130,6 +130,7 @@ static int check_identity(struct mig_node *node, struct mig_error *err)
     return mig_hint(err, "check nodes[].dsn and nodes[].node_id in the manifest");
 }
 
+/* A standby may be about to take over. */
 static int check_writable(struct mig_node *node, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
@@ -140,9 +141,13 @@ static int check_writable(struct mig_node *node, struct mig_error *err)
 
     if (result != MIG_OK || (!mig_pg_bool(&answer, 0, 0) && !mig_pg_bool(&answer, 0, 1)))
         return result;
-    mig_fail(err, MIG_E_REFUSED, "node '%s' (%s) takes no writes: it is %s", node->entry->name,
-             mig_pg_place(node->pg),
-             mig_pg_bool(&answer, 0, 0) ? "a standby" : "read-only for this role");
+    if (mig_pg_bool(&answer, 0, 0))
+        mig_fail(err, MIG_E_TEMPORARY, "node '%s' (%s) takes no writes: it is a standby",
+                 node->entry->name, mig_pg_place(node->pg));
+    else
+        mig_fail(err, MIG_E_REFUSED,
+                 "node '%s' (%s) takes no writes: it is read-only for this role", node->entry->name,
+                 mig_pg_place(node->pg));
     return mig_hint(err, "name the primary, and a role as in schemas/sql/node_role.sql");
 }
 
@@ -189,12 +194,14 @@ int node_check(struct mig_node *node, bool for_writing, struct mig_error *err)
 {
     int result;
 
+    /* First, for a standby may not know yet what the rest asks for. */
+    if (for_writing && (result = check_writable(node, err)) != MIG_OK)
+        return result;
     if ((result = check_server(node, err)) != MIG_OK ||
         (result = check_level(node, err)) != MIG_OK ||
-        (result = check_structure(node, err)) != MIG_OK ||
-        (result = check_identity(node, err)) != MIG_OK)
+        (result = check_structure(node, err)) != MIG_OK)
         return result;
-    return for_writing ? check_writable(node, err) : MIG_OK;
+    return check_identity(node, err);
 }
 
 /* ---- our books ---------------------------------------------------------------------------- */

@@ -9,10 +9,12 @@ import signal
 import threading
 import time
 
-from support.following import Arrivals, assert_whole, follow, live  # noqa: F401
-from support.servers import psql, rows
+import pytest
+
+from support.following import Arrivals, follow, live  # noqa: F401
+from support.servers import Standby, psql, rows
 from support.stopwatch import Session, Stopwatch, share
-from support.world import apart, assert_closes, digest_of_node, world  # noqa: F401
+from support.world import apart, assert_closes, count, digest_of_node, world, META  # noqa: F401
 
 SECONDS = int(os.environ.get("MIG_TORTURE_SECONDS", "6"))
 HOLD_MS = SECONDS * 5000 // 60
@@ -34,6 +36,10 @@ def told(writing):
             f" {did['out_of_order']} of them after a higher id, {did['rolled_back']} rolled back")
 
 
+def tell(title, *figures):
+    print(f"\n{title}: {'; '.join(figures)}", flush=True)
+
+
 class Torture:
     """Follow, killed again and again while there are writers."""
 
@@ -45,6 +51,7 @@ class Torture:
 
     def start(self):
         self.lives.append(self.follow(arrivals=self.arrivals))
+        return self.lives[-1]
 
     def kill(self, seconds):
         """KILLS times in all that time; leaves one running."""
@@ -61,23 +68,24 @@ class Torture:
     def err(self):
         return "".join(life.err for life in self.lives)
 
-    def end(self, title, *figures, pruned=frozenset()):
+    def end(self, pruned=frozenset()):
+        """Gives the report of parity, and what was seen."""
         self.lives[-1].await_rows()
         account = self.lives[-1].stop()
         assert account["verdict"] == "green", account
         assert_closes(self.world.status())
         parity = self.world.parity()
         assert len({digest_of_node(dsn) for dsn in self.world.nodes.values()}) == 1
-        print(f"\n{title}: {'; '.join(figures)}; {self.arrivals.count()} rows of them for nodes;"
-              f" {self.arrivals.judge(pruned)}; account and parity green", flush=True)
-        return parity
+        return parity, (f"{self.arrivals.count()} rows for nodes;"
+                        f" {self.arrivals.judge(pruned)}; account and parity green")
 
 
 def test_late_commits_are_not_missed_however_often_it_is_killed(world, follow, start_tool):
     torture = Torture(world, follow)
     writing = holding(world, start_tool, SECONDS)
     torture.kill(SECONDS)
-    torture.end("late commits", f"{SECONDS} s", told(writing), f"follow killed {KILLS} times")
+    _, seen = torture.end()
+    tell("late commits", f"{SECONDS} s", told(writing), f"follow killed {KILLS} times", seen)
 
 
 @contextlib.contextmanager
@@ -112,10 +120,11 @@ def test_an_open_transaction_delays_its_own_table_alone_and_is_named(world, foll
         assert not watch.committed
     lags = {table: f"{share(watch.lags, 0.5) / 1000:.1f} s, at most"
                    f" {share(watch.lags, 1) / 1000:.1f} s" for table, watch in watches.items()}
-    torture.end(f"open transaction of {seconds} s that wrote to welcome_messages",
-                told(writing), f"follow killed {KILLS} times, names pid {pid}",
-                f"welcomes came after {lags['welcome_messages']}",
-                f"messages after {lags['group_messages']}")
+    _, seen = torture.end()
+    tell(f"open transaction of {seconds} s that wrote to welcome_messages", told(writing),
+         f"follow killed {KILLS} times, names pid {pid}",
+         f"welcomes came after {lags['welcome_messages']}",
+         f"messages after {lags['group_messages']}", seen)
 
 
 class Pruner:
@@ -160,6 +169,147 @@ def test_what_the_pruner_takes_away_meanwhile_is_no_error(world, follow, start_t
     writing = holding(world, start_tool, SECONDS)
     torture.kill(SECONDS)
     pruner.stop()
-    parity = torture.end("pruner", f"{SECONDS} s", told(writing), f"follow killed {KILLS} times",
-                         f"{len(pruner.pruned)} rows pruned meanwhile", pruned=pruner.pruned)
-    assert json.dumps(parity)
+    writing.wait(timeout=60)
+    parity, seen = torture.end(pruner.pruned)
+    of_nodes = parity["kinds"]["group_messages"]["nodes"]
+    held = [node["pruned_at_source"] for node in of_nodes.values()]
+    assert min(held) > 0
+    tell("pruner", f"{SECONDS} s", told(writing), f"follow killed {KILLS} times",
+         f"{len(pruner.pruned)} rows pruned meanwhile, {held[0]} of them after nodes had them", seen)
+
+
+class Writers:
+    """xmtp-seed live again and again, whenever there is a source."""
+
+    def __init__(self, world, start_tool):
+        self.world, self.start_tool, self.enough = world, start_tool, threading.Event()
+        self.thread = threading.Thread(target=self._work)
+        self.thread.start()
+
+    def _work(self):
+        while not self.enough.is_set():
+            writing = live(self.world, self.start_tool, 600, "--hold-ms", 100, rate=100)
+            while writing.poll() is None and not self.enough.wait(0.05):
+                pass
+            writing.terminate()
+            writing.wait()
+            time.sleep(0.05)
+
+    def stop(self):
+        self.enough.set()
+        self.thread.join()
+
+
+def kill_in_turn(servers, process):
+    """Each of them KILLS times, spread over the time."""
+    chance = random.Random(7)
+    for turn in range(2 * KILLS):
+        time.sleep(SECONDS / KILLS / 2)
+        assert process.poll() is None, f"ended before kill {turn + 1}"
+        server = servers[("source", "beta")[turn % 2]]
+        server.stop(signal.SIGQUIT)
+        time.sleep(chance.uniform(0, 1))
+        server.start()
+
+
+def test_servers_that_are_killed_in_turn_don_t_keep_follow_from_getting_there(
+        world, apart, follow, start_tool):
+    torture = Torture(world, follow)
+    writers = Writers(world, start_tool)
+    following = torture.start()
+    following.await_line("following run")
+    kill_in_turn(apart, following.process)
+    writers.stop()
+    _, seen = torture.end()
+    tell("servers killed during follow", f"source and beta {KILLS} times each",
+         f"{torture.err.count('trying again')} tries again,"
+         f" {torture.err.count('connected again')} times a connection to the source was made anew,"
+         f" {torture.err.count('is back')} times the node was back", seen)
+
+
+def start_run(world, start_tool, rows, seconds):
+    """A run that takes longer than what is done to it."""
+    world.seed(rows)
+    return start_tool("xmtp-migrate", "run", "--manifest", str(world.manifest), "--json",
+                      "--max-rate", str(rows // seconds))
+
+
+def end_run(world, process, title, *figures):
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    account = json.loads(out)
+    assert_closes(account)
+    assert account["verdict"] == "green"
+    world.parity()
+    assert len({digest_of_node(dsn) for dsn in world.nodes.values()}) == 1
+    tell(title, *figures, f"{err.count('trying again')} tries again",
+         f"{count(world.beta, META)} rows at nodes", "account and parity green, nodes equal")
+
+
+def test_servers_that_are_killed_in_turn_don_t_keep_a_run_from_its_end(world, apart, start_tool):
+    process = start_run(world, start_tool, 12000, 6 + SECONDS * 3 // 2)
+    kill_in_turn(apart, process)
+    end_run(world, process, "servers killed during run", f"source and beta {KILLS} times each")
+
+
+# ---- failover -----------------------------------------------------------------------------------
+
+
+class Pair:
+    """A server and its standby, without which nothing is committed."""
+
+    def __init__(self, primary, standby):
+        self.primary, self.standby = primary, standby
+        psql(primary.dsn(), "ALTER SYSTEM SET synchronous_standby_names = '*'")
+        psql(primary.dsn(), "SELECT pg_reload_conf()")
+        while psql(primary.dsn(), "SELECT sync_state FROM pg_stat_replication") != "sync":
+            time.sleep(0.05)
+
+    def create_database(self, *attributes):
+        """Gives a DSN that names both."""
+        name = self.primary.create_database().split("dbname=")[1]
+        return " ".join([f"host=127.0.0.1,127.0.0.1 port={self.primary.port},{self.standby.port}"
+                         f" user=postgres dbname={name}", *attributes])
+
+    def fail_over(self):
+        self.primary.stop(signal.SIGQUIT)
+        time.sleep(1.5)  # what comes back meanwhile meets a standby
+        psql(self.standby.dsn(), "SELECT pg_promote()")
+
+
+@pytest.fixture(params=["source", "beta"])
+def pair(request, world, new_server, tool):
+    """The source or beta is a pair; a node's DSN doesn't say that it must be writable."""
+    primary = new_server(synchronous_commit="on")
+    with Standby(primary) as standby:
+        pair = Pair(primary, standby)
+        if request.param == "source":
+            world.v3 = pair.create_database("target_session_attrs=read-write")
+            tool("xmtp-seed", "schema", "v3", "--dsn", world.v3)
+        else:
+            world.nodes["beta"] = pair.create_database()
+            tool("xmtp-seed", "schema", "node", "--dsn", world.beta, "--node-id", 200)
+        pair.title = f"failover of {request.param}"
+        world.write()
+        yield pair
+
+
+def test_a_run_goes_on_at_the_standby_that_took_over(world, pair, start_tool):
+    process = start_run(world, start_tool, 6000, 6)
+    while not count(world.beta, META):
+        assert process.poll() is None
+        time.sleep(0.05)
+    pair.fail_over()
+    end_run(world, process, pair.title + " during run")
+
+
+def test_follow_goes_on_at_the_standby_that_took_over(world, pair, follow, start_tool):
+    torture = Torture(world, follow)
+    writers = Writers(world, start_tool)
+    torture.start().await_line("following run")
+    time.sleep(1)
+    pair.fail_over()
+    time.sleep(2)
+    writers.stop()
+    _, seen = torture.end()
+    tell(pair.title + " during follow", seen)
