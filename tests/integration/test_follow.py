@@ -152,3 +152,21 @@ def test_a_node_that_never_had_anything_gets_all_of_it(world, follow, start_tool
     following.await_rows()
     assert following.stop()["verdict"] == "green"
     assert_whole(world)
+
+
+def test_it_asks_little_while_nobody_writes(world, follow, new_server, tool):
+    servers = [new_server(log_statement="all"), new_server(log_statement="all")]
+    world.v3, world.nodes["beta"] = (each.create_database() for each in servers)
+    tool("xmtp-seed", "schema", "v3", "--dsn", world.v3)
+    tool("xmtp-seed", "schema", "node", "--dsn", world.beta, "--node-id", 200)
+    world.write()
+    world.seed(800)
+    following = follow()
+    following.await_line("following run")
+    time.sleep(3)
+    before = [len(each.log()) for each in servers]
+    time.sleep(5)
+    said = [each.log()[begin:] for each, begin in zip(servers, before)]
+    asked = [text.count("LOG:  statement:") + text.count("LOG:  execute") for text in said]
+    assert following.stop()["verdict"] == "green"
+    assert 5 <= asked[0] <= 30 and asked[1] <= 2, (asked, said)

@@ -84,8 +84,9 @@ def test_late_commits_are_not_missed_however_often_it_is_killed(world, follow, s
     torture = Torture(world, follow)
     writing = holding(world, start_tool, SECONDS)
     torture.kill(SECONDS)
+    wrote = told(writing)
     _, seen = torture.end()
-    tell("late commits", f"{SECONDS} s", told(writing), f"follow killed {KILLS} times", seen)
+    tell("late commits", f"{SECONDS} s", wrote, f"follow killed {KILLS} times", seen)
 
 
 @contextlib.contextmanager
@@ -120,8 +121,9 @@ def test_an_open_transaction_delays_its_own_table_alone_and_is_named(world, foll
         assert not watch.committed
     lags = {table: f"{share(watch.lags, 0.5) / 1000:.1f} s, at most"
                    f" {share(watch.lags, 1) / 1000:.1f} s" for table, watch in watches.items()}
+    wrote = told(writing)
     _, seen = torture.end()
-    tell(f"open transaction of {seconds} s that wrote to welcome_messages", told(writing),
+    tell(f"open transaction of {seconds} s that wrote to welcome_messages", wrote,
          f"follow killed {KILLS} times, names pid {pid}",
          f"welcomes came after {lags['welcome_messages']}",
          f"messages after {lags['group_messages']}", seen)
@@ -169,12 +171,12 @@ def test_what_the_pruner_takes_away_meanwhile_is_no_error(world, follow, start_t
     writing = holding(world, start_tool, SECONDS)
     torture.kill(SECONDS)
     pruner.stop()
-    writing.wait(timeout=60)
+    wrote = told(writing)
     parity, seen = torture.end(pruner.pruned)
     of_nodes = parity["kinds"]["group_messages"]["nodes"]
     held = [node["pruned_at_source"] for node in of_nodes.values()]
     assert min(held) > 0
-    tell("pruner", f"{SECONDS} s", told(writing), f"follow killed {KILLS} times",
+    tell("pruner", f"{SECONDS} s", wrote, f"follow killed {KILLS} times",
          f"{len(pruner.pruned)} rows pruned meanwhile, {held[0]} of them after nodes had them", seen)
 
 
