@@ -47,6 +47,7 @@ static void follow_release(struct follow *follow)
     atomic_store(&follow->keeper_ends, true);
     if (follow->keeper_runs)
         pthread_join(follow->keeper, NULL);
+    follow_scout_recall(follow);
     mig_settling_free(&follow->settling);
     pipeline_renew_close(&follow->renew);
     mig_source_close(&follow->packages);
@@ -81,6 +82,9 @@ static int survive(struct follow *follow, int result, struct mig_error *failure,
     for (size_t i = job->nodes.count; i > 0 && result == MIG_E_TEMPORARY; i--) {
         if (mig_node_alive(job->nodes.items[i - 1]))
             continue;
+        if (job->nodes.count > 1)
+            mig_log(job->hooks, MIG_LOG_WARN, "%s: the other nodes go on without it",
+                    failure->message);
         if ((result = mig_nodes_set_aside(&job->nodes, i - 1, failure, err)) != MIG_OK)
             return result;
         result = MIG_E_TEMPORARY;

@@ -21,6 +21,8 @@ struct group {
     bool valid;    /* growth is where they are */
 };
 
+struct scout;
+
 struct follow {
     struct run_job job;
     struct mig_run_options options; /* once there is a run, it is gone on with */
@@ -39,6 +41,7 @@ struct follow {
     int64_t lacking_ns[MIG_TABLE_COUNT];    /* since when rows are settled that a node lacks */
     int64_t told_pid;                       /* the writer that was told of */
     bool untidy;                            /* a node came back */
+    struct scout *scout;                    /* on its way to nodes that are away */
     struct mig_follow_summary summary;
     uint32_t lags[FOLLOW_LAG_MS + 1];
     uint64_t lag_count;
@@ -70,5 +73,11 @@ int follow_look_back(struct follow *follow, struct mig_error *err);
 int follow_open_packages(struct follow *follow, struct mig_error *err);
 int follow_renew_packages(struct follow *follow, struct mig_error *err);
 int follow_look_for_nodes(struct follow *follow, struct mig_error *err);
+
+/* follow_scout.c: tries nodes that are away, beside the loop; one at a time is under way. */
+int follow_scout_send(struct follow *follow, struct mig_error *err);
+/* Whether it has come back and found any, which are awaited then, and no others. */
+bool follow_scout_is_back(struct follow *follow);
+void follow_scout_recall(struct follow *follow);
 
 #endif

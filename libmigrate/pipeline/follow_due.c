@@ -5,7 +5,7 @@
 
 /* Of key packages at a time: rows do not wait for them. */
 #define RENEW_NS (MIG_NS_PER_SECOND / 10)
-#define COMEBACK_NS (5 * MIG_NS_PER_SECOND) /* between tries to reach a node */
+#define COMEBACK_NS (2 * MIG_NS_PER_SECOND) /* between tries to reach a node */
 
 static int find_strays(void *context, const bool *wanted, struct read_range **ret_ranges,
                        size_t *ret_count, struct mig_error *err)
@@ -116,20 +116,38 @@ int follow_renew_packages(struct follow *follow, struct mig_error *err)
     return pipeline_renew_some(follow->renew, false, RENEW_NS, &done, &node, err);
 }
 
-/* A node away is tried now and then; the others don't wait for it. */
+/* With no node left there is nothing else to do than to wait for one. */
+static int await_any(struct follow *follow, struct mig_error *err)
+{
+    struct mig_nodes *nodes = &follow->job.nodes;
+
+    follow_scout_recall(follow);
+    for (size_t i = 0; i < nodes->away_count; i++)
+        nodes->away[i].awaited = true;
+    return mig_retry_wait(&follow->job.retry, &nodes->away[0].why, follow->job.hooks,
+                          follow->job.stop, err);
+}
+
+/* Nodes away are tried now and then; the others don't wait for it. */
 int follow_look_for_nodes(struct follow *follow, struct mig_error *err)
 {
     struct run_job *job = &follow->job;
     const int64_t now_ns = mig_time_monotonic_ns();
     struct mig_error failure = MIG_ERROR_INIT;
     size_t back = 0;
-    int result;
+    int result = MIG_OK;
 
-    if (job->nodes.away_count == 0 || (job->nodes.count > 0 && now_ns < follow->comeback_ns))
+    if (job->nodes.away_count == 0)
         return MIG_OK;
-    follow->comeback_ns = now_ns + COMEBACK_NS;
-    if (job->nodes.count == 0 && (result = mig_retry_wait(&job->retry, &job->nodes.away[0].why,
-                                                          job->hooks, job->stop, err)) != MIG_OK)
+    if (job->nodes.count == 0) {
+        result = await_any(follow, err);
+    } else if (!follow_scout_is_back(follow)) {
+        if (follow->scout || now_ns < follow->comeback_ns)
+            return MIG_OK;
+        follow->comeback_ns = now_ns + COMEBACK_NS;
+        return follow_scout_send(follow, err);
+    }
+    if (result != MIG_OK)
         return result;
     result = run_job_bring_back(job, &back, &failure);
     if (result != MIG_OK && err)

@@ -2,10 +2,12 @@
 on from."""
 
 import signal
+import socket
 import time
 
 from support.following import assert_whole, follow, live  # noqa: F401
 from support.servers import psql
+from support.stopwatch import Stopwatch
 from support.world import META, add_message, count, insert_message, world  # noqa: F401
 
 
@@ -170,3 +172,25 @@ def test_it_asks_little_while_nobody_writes(world, follow, new_server, tool):
     asked = [text.count("LOG:  statement:") + text.count("LOG:  execute") for text in said]
     assert following.stop()["verdict"] == "green"
     assert 5 <= asked[0] <= 30 and asked[1] <= 2, (asked, said)
+
+
+def test_a_node_whose_host_is_silent_delays_no_other(world, follow, new_server, tool):
+    apart = new_server()
+    world.nodes["beta"] = apart.create_database()
+    tool("xmtp-seed", "schema", "node", "--dsn", world.beta, "--node-id", 200)
+    world.write()
+    world.seed(800)
+    following = follow()
+    following.await_line("following run")
+    apart.stop(signal.SIGQUIT)
+    with socket.create_server(("127.0.0.1", apart.port), reuse_port=True):
+        watch = Stopwatch(world.v3, [world.alpha])
+        following.await_line("the other nodes go on without it")
+        time.sleep(8)
+        watch.stop()
+    assert watch.lags and max(watch.lags) < 5, max(watch.lags)
+    apart.start()
+    following.await_line("node 'beta' is back")
+    following.await_rows()
+    assert following.stop()["verdict"] == "green"
+    assert_whole(world)
