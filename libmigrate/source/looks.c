@@ -106,13 +106,13 @@ int source_look(struct source_looks *looks, int64_t latest, struct source_writer
 /* Between the draw of an id and the row, which has the transaction's number, lies a part of one
  * statement. */
 void source_look_by_time(struct source_looks *looks, int64_t latest, struct source_numbers numbers,
-                         int64_t hold_ns, int64_t *bound)
+                         int64_t now_ns, int64_t hold_ns, int64_t *bound)
 {
-    const int64_t now_ns = mig_time_monotonic_ns();
-
     for (size_t i = 0; i < looks->count; i++) {
         struct source_look_at_ids *look = &looks->items[i];
 
+        if (numbers.stalled && look->next_number == 0)
+            look->since_ns = now_ns;
         if (look->next_number != 0 || now_ns - look->since_ns < hold_ns)
             continue;
         look->next_number = numbers.next;

@@ -38,9 +38,10 @@ int source_look(struct source_looks *looks, int64_t latest, struct source_writer
 /* Of the transactions' numbers: the oldest in progress, and the first that was not given out. */
 struct source_numbers {
     int64_t oldest, next;
+    bool stalled; /* a standby that does not replay what it has: no time passes on it */
 };
-/* hold_ns: how long an id has to have been seen before the numbers count. */
+/* now_ns: monotonic; hold_ns: how long an id has to have been seen before the numbers count. */
 void source_look_by_time(struct source_looks *looks, int64_t latest, struct source_numbers numbers,
-                         int64_t hold_ns, int64_t *bound);
+                         int64_t now_ns, int64_t hold_ns, int64_t *bound);
 
 #endif

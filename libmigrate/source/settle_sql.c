@@ -64,9 +64,12 @@ static const char *const everybody =
     " FROM pg_prepared_xacts WHERE database = current_database()) w";
 
 /* The oldest transaction in progress, and the number that the next one will have (32 bits of it):
- * all numbers below that have been taken. And whether it is a standby still. */
-static const char *const numbers = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint,"
-                                   " (age('3'::xid)::bigint + 3) & 4294967295, pg_is_in_recovery()";
+ * all numbers below that have been taken. And of a standby how much WAL it has replayed, of how
+ * much that it has. */
+static const char *const numbers =
+    "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint,"
+    " (age('3'::xid)::bigint + 3) & 4294967295, pg_is_in_recovery(),"
+    " (pg_last_wal_replay_lsn() - '0/0')::bigint, (pg_last_wal_receive_lsn() - '0/0')::bigint";
 
 static int add_holders(struct mig_source *source, struct mig_buffer *sql, struct mig_error *err)
 {

@@ -28,6 +28,7 @@ struct mig_settling {
     struct mig_source *source;
     unsigned connections; /* of the source, when it was asked last */
     enum settle_method method;
+    int64_t replayed; /* WAL, at the last look at a standby */
     struct source_looks tables[MIG_TABLE_COUNT];
     int64_t bounds[MIG_TABLE_COUNT]; /* nobody can write below */
     struct settled_in_memory in_memory[MIG_TABLE_COUNT];
@@ -232,12 +233,18 @@ static int note_writers(struct mig_settling *settling, enum mig_table table, int
                : result;
 }
 
-static struct source_numbers take_numbers(const struct mig_pg_result *answer)
+static struct source_numbers take_numbers(struct mig_settling *settling,
+                                          const struct mig_pg_result *answer)
 {
     const int64_t oldest = mig_pg_int64(answer, 0, 0);
     const uint32_t ahead = (uint32_t) mig_pg_int64(answer, 0, 1) - (uint32_t) oldest;
+    const bool streams = mig_pg_text(answer, 0, 3) && mig_pg_text(answer, 0, 4);
+    const int64_t replayed = streams ? mig_pg_int64(answer, 0, 3) : 0;
+    const bool stalled =
+        streams && replayed == settling->replayed && replayed < mig_pg_int64(answer, 0, 4);
 
-    return (struct source_numbers){oldest, oldest + ahead};
+    settling->replayed = replayed;
+    return (struct source_numbers){oldest, oldest + ahead, stalled};
 }
 
 static int look_at_tables(struct mig_settling *settling, const struct mig_pg_result *latest,
@@ -246,13 +253,14 @@ static int look_at_tables(struct mig_settling *settling, const struct mig_pg_res
 {
     const bool by_time = settling->method == SETTLE_BY_TIME;
     const struct source_numbers numbers =
-        by_time ? take_numbers(answer) : (struct source_numbers){0};
+        by_time ? take_numbers(settling, answer) : (struct source_numbers){0};
     int result = MIG_OK;
 
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
         state->latest[table] = mig_pg_int64(latest, 0, table);
         if (by_time)
             source_look_by_time(&settling->tables[table], state->latest[table], numbers,
+                                mig_time_monotonic_ns(),
                                 settling->source->manifest->settle_hold_s * MIG_NS_PER_SECOND,
                                 &settling->bounds[table]);
         else

@@ -7,10 +7,10 @@ import time
 import pytest
 
 from conftest import Databases
+from support.following import assert_whole, follow, live  # noqa: F401
 from support.servers import Server, Standby, psql
 from support.world import (  # noqa: F401
     META, add_message, assert_closes, count, held, insert_message, world)
-from test_follow import Follow, assert_whole, follow, live  # noqa: F401
 
 HOLD_S = 1
 
