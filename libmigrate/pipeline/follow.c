@@ -156,25 +156,30 @@ static int find_run(struct follow *follow, const struct mig_manifest *manifest,
                : result;
 }
 
-/* Runs where no run is finished yet. */
+/* Runs where no run is finished yet. *ret_account is what there is of it when an end was asked for
+ * meanwhile, else NULL. */
 static int run_first(struct follow *follow, const struct mig_manifest *manifest,
                      const struct mig_run_options *options, const struct mig_hooks *hooks,
-                     struct mig_error *err)
+                     struct mig_account **ret_account, struct mig_error *err)
 {
     mig_cleanup(mig_account_free) struct mig_account *account = NULL;
+    struct mig_run_options first = *options;
     int result;
 
+    first.ease = follow->ease;
     run_job_release(&follow->job);
     follow->job = (struct run_job){0};
-    result = mig_pipeline_run(manifest, options, hooks, &follow->hard, &account, err);
-    if (result == MIG_OK && account->verdict == MIG_VERDICT_RED)
+    result = mig_pipeline_run(manifest, &first, hooks, &follow->hard, &account, err);
+    if (result == MIG_OK && account->unfinished && follow_asked_to_end(follow))
+        *ret_account = mig_take(account);
+    else if (result == MIG_OK && account->verdict == MIG_VERDICT_RED)
         result = mig_account_outcome(account, err);
     return result;
 }
 
 static int open_run(struct follow *follow, const struct mig_manifest *manifest,
                     const struct mig_run_options *options, const struct mig_hooks *hooks,
-                    struct mig_error *err)
+                    struct mig_account **ret_account, struct mig_error *err)
 {
     struct run_job *job = &follow->job;
     bool there = false;
@@ -184,8 +189,10 @@ static int open_run(struct follow *follow, const struct mig_manifest *manifest,
     result = find_run(follow, manifest, hooks, &there, err);
     if (result == MIG_OK && !there) {
         follow->options.new_run = follow->options.has_as_of = false;
-        if ((result = run_first(follow, manifest, options, hooks, err)) != MIG_OK ||
-            (result = find_run(follow, manifest, hooks, &there, err)) != MIG_OK)
+        result = run_first(follow, manifest, options, hooks, ret_account, err);
+        if (result != MIG_OK || *ret_account)
+            return result;
+        if ((result = find_run(follow, manifest, hooks, &there, err)) != MIG_OK)
             return result;
         if (!there)
             return mig_fail(err, MIG_E_TEMPORARY, "the run is not finished on every node");
@@ -244,12 +251,24 @@ static int end(struct follow *follow, struct mig_follow_summary *ret_summary,
     return MIG_OK;
 }
 
+static int go_from_run(struct follow *follow, struct mig_follow_summary *ret_summary,
+                       struct mig_account **ret_account, struct mig_error *err)
+{
+    int result;
+
+    if ((result = begin(follow, err)) != MIG_OK || (result = go_on(follow, err)) != MIG_OK)
+        return result;
+    return end(follow, ret_summary, ret_account, err);
+}
+
 int mig_pipeline_follow(const struct mig_manifest *manifest, const struct mig_run_options *options,
                         const struct mig_hooks *hooks, const struct mig_stop *stop,
                         struct mig_follow_summary *ret_summary, struct mig_account **ret_account,
                         struct mig_error *err)
 {
     struct follow *follow = calloc(1, sizeof *follow);
+    struct mig_follow_summary summary = {0};
+    struct mig_account *account = NULL;
     int result, failure;
 
     if (!follow)
@@ -261,14 +280,14 @@ int mig_pipeline_follow(const struct mig_manifest *manifest, const struct mig_ru
                  ? MIG_OK
                  : mig_fail(err, MIG_E_TEMPORARY, "cannot start a thread: %s", strerror(failure));
     if (result == MIG_OK)
-        result = open_run(follow, manifest, options, hooks, err);
-    if (result == MIG_OK)
-        result = begin(follow, err);
-    if (result == MIG_OK)
-        result = go_on(follow, err);
-    if (result == MIG_OK)
-        result = end(follow, ret_summary, ret_account, err);
+        result = open_run(follow, manifest, options, hooks, &account, err);
+    if (result == MIG_OK && !account)
+        result = go_from_run(follow, &summary, &account, err);
     follow_release(follow);
     free(follow);
-    return result;
+    if (result != MIG_OK)
+        return result;
+    *ret_summary = summary;
+    *ret_account = account;
+    return MIG_OK;
 }

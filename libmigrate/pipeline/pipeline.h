@@ -138,6 +138,8 @@ struct mig_run_options {
     /* Gives the account of a run that has ended to whoever asked for it; may be NULL. */
     int (*tell)(void *context, const struct mig_account *account, struct mig_error *err);
     void *context;
+    /* Once asked for, no more is read, and what is in hand is finished; may be NULL. */
+    const struct mig_stop *ease;
 };
 
 /*
@@ -163,7 +165,8 @@ struct mig_follow_summary {
 /*
  * Brings to every node what arrives at the source, as soon as it is settled, until stop is asked
  * for; then finishes what is in hand, for some seconds at most. Goes on with the newest run; where
- * there is none, or it is not finished, runs first.
+ * there is none, or it is not finished, runs first, and may end in the middle of that: then the
+ * account is unfinished.
  *
  * Errors: as mig_pipeline_run(); MIG_E_CANCELLED when there was no time to finish;
  * MIG_E_TEMPORARY when source or all nodes stayed away for options->resources.retry_s.

@@ -207,15 +207,15 @@ static int move_rows(struct run *run, struct mig_error *err)
     run->aside = true;
     job->see = see;
     job->see_context = run;
-    while (result == MIG_OK && back) {
-        while (result == MIG_OK && run_job_lacks(job)) {
+    while (result == MIG_OK && back && !run_job_eases(job)) {
+        while (result == MIG_OK && run_job_lacks(job) && !run_job_eases(job)) {
             result = run_job_pass(job, stage, total, find_ranges, run, err);
             /* Who has all of it has it from a pass that saw everything. */
             if (job->nodes.count > 0 && !job->places[mig_node_index(job->nodes.items[0])].lacks)
                 run->aside = false;
             stage = "catching up";
         }
-        if (result == MIG_OK)
+        if (result == MIG_OK && !run_job_eases(job))
             result = await_nodes(job, &back, err);
     }
     return result;
@@ -302,7 +302,8 @@ static int renew_packages(struct run_job *job, struct mig_error *err)
     return result;
 }
 
-/* With a node away the run stays open on all of them: the next sitting takes it up for that one. */
+/* With a node away the run stays open on all of them: the next sitting takes it up for that one. So
+ * it does where an end was asked for. */
 static int finish(struct run *run, struct mig_account **ret_account, struct mig_error *err)
 {
     mig_cleanup(mig_account_free) struct mig_account *account = NULL;
@@ -311,7 +312,7 @@ static int finish(struct run *run, struct mig_account **ret_account, struct mig_
     bool has_bundle = false;
     int result;
 
-    if (job->nodes.away_count > 0)
+    if (job->nodes.away_count > 0 || run_job_eases(job))
         return mig_account_read(&job->nodes, job->run.facts.run, ret_account, err);
     mig_blockers_release(&run->blockers);
     if ((result = mig_source_blockers(job->sources.items[0], &run->blockers, err)) != MIG_OK ||
@@ -368,7 +369,8 @@ static int move_and_finish(struct run *run, struct mig_account **ret_account, st
         struct mig_error failure = MIG_ERROR_INIT;
         bool late = false;
 
-        if (late_rounds++ < LATE_ROUNDS && (result = find_late(run, &late, err)) != MIG_OK)
+        if (late_rounds++ < LATE_ROUNDS && !run_job_eases(&run->job) &&
+            (result = find_late(run, &late, err)) != MIG_OK)
             break;
         if (late)
             continue;

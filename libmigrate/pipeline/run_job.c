@@ -57,6 +57,7 @@ int run_job_open(struct run_job *job, const struct mig_manifest *manifest,
     job->options = options;
     job->hooks = hooks;
     job->stop = stop;
+    job->ease = options->ease;
     job->retry.for_s = resources->retry_s;
     if ((result = mig_manifest_signers(manifest, hooks, &job->keys.payer, &job->keys.originator,
                                        err)) != MIG_OK ||
@@ -94,13 +95,17 @@ int run_job_begin(struct run_job *job, struct mig_error *err)
 
 /* ---- a pass -------------------------------------------------------------------------------- */
 
+bool run_job_eases(const struct run_job *job)
+{
+    return mig_stop_check(job->ease, NULL) != MIG_OK;
+}
+
 static int take_parcel(void *context, struct parcel **ret_parcel, struct mig_error *err)
 {
     struct run_job *job = context;
 
     *ret_parcel = NULL;
-    return mig_stop_check(job->ease, NULL) == MIG_OK ? read_ahead_next(job->ahead, ret_parcel, err)
-                                                     : MIG_OK;
+    return run_job_eases(job) ? MIG_OK : read_ahead_next(job->ahead, ret_parcel, err);
 }
 
 static int transform_part(void *context, unsigned worker, struct mig_part *part,

@@ -45,6 +45,9 @@ void run_job_release(struct run_job *job);
 /* Once job->run is chosen: begins it on every node that is there. */
 int run_job_begin(struct run_job *job, struct mig_error *err);
 
+/* Whether it shall end with what is in hand: a pass then leaves out the rest, whatever it says. */
+bool run_job_eases(const struct run_job *job);
+
 /* Ranges to read for the nodes that lack something; the caller frees them with free(). */
 typedef int run_ranges_fn(void *context, const bool *wanted, struct read_range **ret_ranges,
                           size_t *ret_count, struct mig_error *err);

@@ -23,6 +23,22 @@ def test_it_runs_first_and_goes_on_with_what_arrives(world, follow, start_tool):
     assert_whole(world)
 
 
+def test_its_first_run_is_ended_with_what_is_in_hand_and_gone_on_with(world, follow):
+    world.seed(1500)
+    following = follow("--max-rate", 300)
+    deadline = time.monotonic() + 30
+    while not count(world.beta, META):
+        assert following.process.poll() is None and time.monotonic() < deadline, following.err
+        time.sleep(0.05)
+    account = following.stop()
+    assert account["verdict"] != "green" and "following run" not in following.err
+    assert world.status(5)["verdict"] != "green"
+    following = follow()
+    following.await_line("following run")
+    assert following.stop()["verdict"] == "green"
+    assert_whole(world)
+
+
 def test_a_node_that_goes_and_comes_back_is_caught_up_while_the_other_goes_on(
         world, follow, start_tool, new_server, tool):
     apart = new_server()
