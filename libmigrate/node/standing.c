@@ -310,3 +310,48 @@ int node_renew_held(struct mig_node *node, const struct mig_part *part,
     node_tell_renewed(node, &counts);
     return MIG_OK;
 }
+
+/* ---- in the books ------------------------------------------------------------------------- */
+
+/* Where some of the part's rows were there before, one that expires now may have been among them
+ * and counted as expired from the beginning. So may one that the tracker had passed, unless it was
+ * a hole. */
+static const char *const standing_sql =
+    "WITH booked AS (SELECT p.first_id, coalesce(sum(c.rows) FILTER (WHERE state = 'loaded'), 0) AS"
+    " loaded, coalesce(sum(c.rows) FILTER (WHERE state = 'already_there'), 0) AS before,"
+    " coalesce(sum(c.rows) FILTER (WHERE state = 'expired'), 0) AS expired,"
+    " coalesce(sum(c.rows) FILTER (WHERE state = 'holes'), 0) AS holes"
+    " FROM xmtp_migrate.parts p JOIN xmtp_migrate.counts c ON c.run = p.run AND c.source_table ="
+    " p.source_table AND c.first_id = p.first_id AND c.kind = $3 WHERE p.run = $1 AND"
+    " p.source_table = $2 AND $4::bigint BETWEEN p.first_id AND p.last_id GROUP BY p.first_id),"
+    " passed AS (SELECT count(*) AS holes FROM xmtp_migrate.trackers WHERE run = $1 AND"
+    " source_table = $2 AND last_migrated_id >= $4::bigint)"
+    " INSERT INTO xmtp_migrate.counts AS c SELECT $1, $2, b.first_id, $3, s, r * $5::bigint FROM"
+    " booked b, passed t, LATERAL (VALUES ('expired', 1), ('expired_early', $6::bigint),"
+    " ('for_nodes', -1), ('loaded', -1), ('holes', -t.holes)) AS u (s, r) WHERE r <> 0 AND"
+    " CASE WHEN $5::bigint > 0 THEN b.loaded > 0 AND b.before = 0 AND (t.holes = 0 OR b.holes > 0)"
+    " ELSE b.expired > 0 END"
+    " ON CONFLICT (run, source_table, first_id, kind, state) DO UPDATE SET"
+    " rows = c.rows + excluded.rows";
+
+int node_book_standing(struct mig_node *node, const struct mig_run *run, const struct mig_row *row,
+                       bool expires, bool *ret_booked, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    const enum mig_kind kind = mig_node_kind(row->table);
+    const int64_t days = node->manifest->policy.source_retention_days[kind];
+    char id[NODE_NUMBER_SIZE];
+    int64_t created_ns = INT64_MIN;
+    bool early;
+    int result;
+
+    mig_row_created_ns(row, &created_ns);
+    early = created_ns > run->facts.as_of_ns - days * MIG_NS_PER_DAY;
+    result = mig_pg_query(node->pg, standing_sql,
+                          (const char *const[]){run->facts.run, mig_table_info(row->table)->name,
+                                                mig_kind_info(kind)->name, node_number(row->id, id),
+                                                expires ? "1" : "-1", early ? "1" : "0"},
+                          6, &answer, err);
+    *ret_booked = result == MIG_OK && answer.affected > 0;
+    return result;
+}
