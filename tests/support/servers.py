@@ -23,6 +23,11 @@ import tempfile
 import threading
 import time
 
+try:
+    from . import libpq
+except ImportError:  # from a shell
+    import libpq
+
 # Tests want speed, not durability: no cluster here outlives its process.
 SETTINGS = {
     "fsync": "off",
@@ -201,9 +206,10 @@ class Server:
             time.sleep(0.01)
 
     def _answers(self):
-        asked = subprocess.run([client("psql"), "-XAtqc", "select 1", self.dsn()],
-                               capture_output=True, text=True)
-        return asked.returncode == 0
+        try:
+            return psql(self.dsn(), "select 1") == "1"
+        except ServerError:
+            return False
 
     def stop(self, how=signal.SIGINT):
         """Stops the server: SIGINT disconnects everybody, SIGQUIT is a crash."""
@@ -275,6 +281,14 @@ class Standby(Server):
 
 def psql(dsn, sql=None, *, file=None, variables=None, check=True):
     """Runs SQL (or a file) and gives what it prints: unaligned, tuples only, fields split by |."""
+    if not file and not variables and libpq.understands(sql):
+        try:
+            printed = libpq.query(dsn, sql)
+        except libpq.Error as error:
+            if check:
+                raise ServerError(f"psql: {error}") from None
+            printed = error.printed
+        return "\n".join(line for lines in printed for line in lines).rstrip("\n")
     command = [client("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", dsn]
     for name, value in (variables or {}).items():
         command += ["-v", f"{name}={value}"]

@@ -5,7 +5,7 @@ import json
 import re
 import tarfile
 
-from .servers import psql
+from . import libpq
 
 # The envelopes come first: what else there is follows from them.
 PUBLIC = {
@@ -47,20 +47,12 @@ BOOKS = {
     "waivers": "SELECT kind, sequence_id, rejected_for, reason, held FROM xmtp_migrate.waivers"
                " ORDER BY 1, 2",
 }
-MARK = "@@"
 
 
 def of_node(dsn, books=True):
     """{what: lines} of a node's database."""
     queries = {**PUBLIC, **(BOOKS if books else {})}
-    printed = psql(dsn, "".join(f"\\echo {MARK}{name}\n{sql};\n" for name, sql in queries.items()))
-    state = {}
-    for line in printed.split("\n"):
-        if line.startswith(MARK):
-            lines = state.setdefault(line[len(MARK):], [])
-        else:
-            lines.append(line)
-    return state
+    return dict(zip(queries, libpq.query(dsn, ";".join(queries.values()))))
 
 
 def of_account(text):
