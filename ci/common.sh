@@ -4,6 +4,9 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 jobs=${MIG_JOBS:-$(nproc)}
+# Tests wait for servers and clocks as long as they work.
+# shellcheck disable=SC2034 # for the lanes
+tests_at_once=$((jobs * 2))
 export PYTHONDONTWRITEBYTECODE=1
 cd "$root"
 
