@@ -62,13 +62,15 @@ class Databases:
         self._made.append(self._server.create_database(template=template))
         return self._made[-1]
 
-    def _with_schema(self, name, *words):
-        """A copy of what `xmtp-seed schema` has made once on this server."""
+    def copy(self, name, fill):
+        """A copy of what fill(dsn) has made of an empty database, once on this server."""
         if name not in self._server.templates:
-            dsn = self._server.create_database(name)
-            self._tool("xmtp-seed", "schema", *words, "--dsn", dsn)
+            fill(self._server.create_database(name))
             self._server.templates.add(name)
         return self._make(name)
+
+    def _with_schema(self, name, *words):
+        return self.copy(name, lambda dsn: self._tool("xmtp-seed", "schema", *words, "--dsn", dsn))
 
     def v3(self, rows=0, **options):
         """A V3 database; options are those of `xmtp-seed rows`, with _ for -."""

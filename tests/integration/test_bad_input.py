@@ -279,7 +279,7 @@ def test_a_row_that_another_writer_puts_there_meanwhile_is_looked_at_again(world
             COMMIT"""], stdout=subprocess.DEVNULL):
         while psql(world.beta, "SELECT count(*) FROM pg_stat_activity WHERE wait_event ="
                                " 'PgSleep'") == "0":
-            pass
+            time.sleep(0.02)
         assert world.run(status=4)["rejects"] == {"conflict": 1}
 
 

@@ -26,14 +26,19 @@ LEFT = ("SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('xmt
 @pytest.fixture
 def full(world):
     """Several parts of a band for the tables with rows for nodes, with all that can be amiss."""
-    world.seed(16000, seed=5, until=UNTIL, shape="hostile")
-    psql(world.v3, f"""
-        INSERT INTO welcome_messages (created_at, installation_key, data, hpke_public_key,
-            installation_key_data_hash, wrapper_algorithm)
-        SELECT '{UNTIL}'::timestamptz - interval '2 days', '\\x{INSTALLATION}',
-            decode(repeat(md5(g::text), 200), 'hex'), '\\x00', sha256(g::text::bytea), 0
-        FROM generate_series(1, 3000) g;
-        """)
+    def fill(dsn):
+        world.tool("xmtp-seed", "schema", "v3", "--dsn", dsn)
+        world.tool("xmtp-seed", "rows", "--dsn", dsn, "--rows", 16000, "--seed", 5, "--until", UNTIL,
+                   "--shape", "hostile")
+        psql(dsn, f"""
+            INSERT INTO welcome_messages (created_at, installation_key, data, hpke_public_key,
+                installation_key_data_hash, wrapper_algorithm)
+            SELECT '{UNTIL}'::timestamptz - interval '2 days', '\\x{INSTALLATION}',
+                decode(repeat(md5(g::text), 200), 'hex'), '\\x00', sha256(g::text::bytea), 0
+            FROM generate_series(1, 3000) g""")
+
+    world.v3 = world.databases.copy("v3_full", fill)
+    world.write()
     return world
 
 

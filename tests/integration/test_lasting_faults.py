@@ -1,6 +1,8 @@
 """What breaks in the middle of a run and does not pass by itself: it stops and says so, and once it
 is mended the run goes on to where it would have come."""
 
+import time
+
 import pytest
 from support.servers import ServerError, psql
 from support.world import META, assert_closes, count, digest_of_node, world  # noqa: F401
@@ -93,7 +95,7 @@ def limited(world, roles):
 def wait_for_rows(dsn):
     while psql(dsn, "SELECT to_regclass('xmtp_migrate.parts') IS NULL") == "t" or \
             count(dsn, "xmtp_migrate.parts") == 0:
-        pass
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -102,7 +104,7 @@ def test_it_stops_and_says_so_and_goes_on_when_that_is_mended(limited, start_too
     where, breaks, mends, told = FAULTS[fault]
     dsn = getattr(world, where)
     running = start_tool("xmtp-migrate", "run", "--manifest", world.manifest, "--as-of", UNTIL,
-                         "--max-rate", "400", "--source-connections", "1")
+                         "--max-rate", "200", "--source-connections", "1")
     wait_for_rows(world.beta)
     assert running.poll() is None
     psql(dsn, breaks)
