@@ -9,7 +9,7 @@ from . import points, series
 from .cases import CASES
 from .worlds import Worlds
 
-EACH = {"kill": 8, "fail": 4, "cut": 8}
+EACH = {"kill": 4, "fail": 3, "refuse": 3, "cut": 4}
 WHATS = (points.SAME, points.COMPLETE, points.CARRIED, points.NOT_MET, points.WRONG)
 
 
@@ -43,8 +43,9 @@ def main():
     parser.add_argument("--build", required=True, help="a build with fault points")
     parser.add_argument("--each", type=int, help="points of a command's event, at most")
     parser.add_argument("--series", choices=list(series.SERIES), action="append",
-                        help="kill, fail (a call) or cut (a connection); default: all")
-    parser.add_argument("--only", default="", help="cases whose name begins with this")
+                        help="kill, fail (a call), refuse (one of libpq) or cut (a connection);"
+                             " default: all")
+    parser.add_argument("--only", action="append", help="cases whose name begins with this")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     args = parser.parse_args()
     began, wrong = time.monotonic(), 0
@@ -52,7 +53,7 @@ def main():
         for name in args.series or series.SERIES:
             outcomes = []
             for case in CASES:
-                if case.name.startswith(args.only) and worlds.has_verb(case.verb):
+                if case.name.startswith(tuple(args.only or [""])) and worlds.has_verb(case.verb):
                     choose = series.spread(args.each or EACH[name])
                     outcomes += series.work(series.SERIES[name](worlds, case, choose), args.jobs)
                     print(f"{name}: {case.name} is done", file=sys.stderr)

@@ -15,8 +15,9 @@ BEGINNING = re.compile(r"^(manifest\.json|.*\.key|counts)$")
 @dataclasses.dataclass(frozen=True)
 class Case:
     command: str
-    path: str  # bulk, staging, or the carrier of a bundle
+    path: str  # bulk, staging, the carrier of a bundle, or what else it meets
     nodes: int = 1
+    long: bool = False  # not among the short forms
     servers = ("source", "nodes")  # which it talks to
     verb = "run"  # of xmtp-migrate, which a build must have
 
@@ -67,8 +68,15 @@ class Case:
 
 
 class Run(Case):
+    """away: the second node has never had anything; beside: the Go migrator was here before; again:
+    a run is done, and rows and standings of key packages have changed since."""
+
+    STATES = {"bulk": "empty", "staging": "rows", "away": ("run", "empty"), "beside": "beside",
+              "again": "run"}
+
     def place(self, worlds, **options):
-        return super().place(worlds, state="rows" if self.path == "staging" else "empty", **options)
+        return super().place(worlds, state=self.STATES[self.path],
+                             v3="grown" if self.path == "again" else "as_run", **options)
 
     def words(self, place):
         return ("xmtp-migrate", "run", "--manifest", place.manifest, "--as-of", UNTIL, "--json",
@@ -141,40 +149,72 @@ class Retry(Case):
                                                  statuses=(0, 3, 4)))
 
 
-class Follow(Case):
-    """From where a run ended; it goes on until it is asked to stop. What it pins is its own, so that
-    only what it brings is compared."""
-
-    verb = "follow"
+class Replace(Retry):
+    """Conflicts, by name."""
 
     def place(self, worlds, **options):
-        return super().place(worlds, state="run", v3="grown", **options)
+        place = Case.place(self, worlds, state="conflicts", **options)
+        place.conflicts = psql(place.nodes[0], """
+            SELECT kind || ':' || string_agg(sequence_id::text, ',' ORDER BY sequence_id)
+            FROM xmtp_migrate.conflicts GROUP BY kind ORDER BY kind""").split("\n")
+        return place
 
     def words(self, place):
-        return ("xmtp-migrate", "follow", "--manifest", place.manifest)
+        return super().words(place) + ("--reason", "the other tool was wrong") + tuple(
+            word for names in place.conflicts for word in ("--replace-conflicts", names))
 
-    def has_all(self, place):
-        wanted = psql(place.source, """
-            SELECT 'group_messages', max(id) FROM group_messages WHERE id < 1e9 UNION ALL
-            SELECT 'welcome_messages', max(id) FROM welcome_messages WHERE id < 1e9 ORDER BY 1""")
-        return all(psql(dsn, """SELECT source_table, last_migrated_id FROM migration_tracker
-                   WHERE source_table IN ('group_messages', 'welcome_messages') ORDER BY 1""") == wanted
-                   for dsn in place.nodes)
 
-    def state_of_nodes(self, place, books=False):
-        return super().state_of_nodes(place, books)
+class Waive(Retry):
+    def words(self, place):
+        return ("xmtp-migrate", "rejected", "waive", "--reject-reason", "mls_unparsable",
+                "--reason", "nobody can read it", "--manifest", place.manifest)
+
+
+class Parity(Case):
+    """It only reads: what matters is that it never says that it has seen what it has not."""
+
+    def place(self, worlds, **options):
+        return super().place(worlds, state="run", **options)
+
+    def words(self, place):
+        return ("xmtp-parity", "check", "--manifest", place.manifest, "--json")
 
     def account(self, place, out):
-        return {}
+        return {"report": re.sub(r'"(seconds|[a-z_]*_at|seed)": ?[^,\n]*', "", out).split("\n")}
+
+
+class Follow(Case):
+    """Until it is asked to stop: from where a run ended, or before any (bulk); with a second node
+    that another follow has left behind, or that has never had anything (away)."""
+
+    verb = "follow"
+    STATES = {"bulk": "empty", "staging": "run", "behind": ("ahead", "run"),
+              "away": ("ahead", "empty")}
+
+    def place(self, worlds, **options):
+        return super().place(worlds, state=self.STATES[self.path],
+                             v3="as_run" if self.path == "bulk" else "grown", **options)
+
+    def words(self, place):
+        pinned = ("--as-of", UNTIL) if self.path == "bulk" else ()
+        return ("xmtp-migrate", "follow", "--manifest", place.manifest, "--json", *pinned)
+
+    def has_all(self, place):
+        return place.has_followed()
 
 
 CASES = [
     Run("run", "bulk", 1), Run("run", "bulk", 2), Run("run", "staging", 1),
-    Run("run", "staging", 2),
+    Run("run", "staging", 2), Run("run", "away", 2, long=True), Run("run", "beside", 1, long=True),
+    Run("run", "again", 2, long=True),
     Export("export", "folder", 0), Export("export", "tar", 0),
     Transform("transform", "folder", 0), Transform("transform", "tar", 0),
     Load("load", "bulk", 1), Load("load", "bulk", 2), Load("load", "staging", 1),
     Load("load", "staging", 2),
     Retry("retry", "staging", 1), Retry("retry", "staging", 2),
-    Follow("follow", "staging", 1), Follow("follow", "staging", 2),
+    Replace("replace", "staging", 1, long=True), Replace("replace", "staging", 2, long=True),
+    Waive("waive", "staging", 2, long=True),
+    Follow("follow", "bulk", 2, long=True), Follow("follow", "staging", 1),
+    Follow("follow", "staging", 2), Follow("follow", "behind", 2, long=True),
+    Follow("follow", "away", 2, long=True), Parity("parity", "check", 2, long=True),
 ]

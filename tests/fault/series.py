@@ -11,14 +11,18 @@ KILLED = ("connect", "query", "received", "copy_sent", "copy_received", "commit_
           "commit_answered", "write", "fsync", "rename", "handover")
 FAILED = [(event, "fail") for event in (*KILLED, "alloc")] + [
     ("write", "enospc"), ("write", "short"), ("fsync", "enospc")]
+REFUSED = [(event, "refuse") for event in KILLED[:KILLED.index("write")]]
 PARITY_EACH = 10
 
 
 def spread(wanted):
-    """spread(10)(count): at most ten numbers from 1 to count: ends first, others between."""
+    """spread(10)(count): at most ten numbers from 1 to count: ends first, others between; of two,
+    one is the middle."""
     def choose(count):
         if count <= wanted:
             return list(range(1, count + 1))
+        if wanted < 3:
+            return [(count + 1) // 2, count][-wanted:]
         chosen = {1, count} | ({2, count - 1} if wanted > 3 else set())
         left = wanted - len(chosen)
         chosen |= {3 + (count - 5) * (place + 1) // (left + 1) for place in range(left)}
@@ -42,13 +46,13 @@ def of_case(worlds, case, plan):
     return plan(expected)
 
 
-def kills(worlds, case, choose):
+def kills(worlds, case, choose, events=KILLED):
     """SIGKILL at each event; choose(count) names the numbers."""
     def plan(expected):
         return [lambda event=event, number=number: points.kill(
                     worlds, case, event, number, expected,
                     parity=case.path == "bulk" and number % PARITY_EACH == 0)
-                for event in KILLED for number in choose(expected.counts[event])]
+                for event in events for number in choose(expected.counts[event])]
     return of_case(worlds, case, plan)
 
 
@@ -61,6 +65,11 @@ def failures(worlds, case, choose, calls=FAILED):
     return of_case(worlds, case, plan)
 
 
+def refusals(worlds, case, choose):
+    """Each call of libpq fails, and the connection stays."""
+    return failures(worlds, case, choose, REFUSED)
+
+
 def cuts(worlds, case, choose):
     """Connections are cut at a byte."""
     def plan(expected):
@@ -70,9 +79,10 @@ def cuts(worlds, case, choose):
     return of_case(worlds, case, plan)
 
 
-SERIES = {"kill": kills, "fail": failures, "cut": cuts}
+SERIES = {"kill": kills, "fail": failures, "refuse": refusals, "cut": cuts}
 TITLES = {"kill": "killed at the Nth event, and run again",
           "fail": "the Nth call fails",
+          "refuse": "the Nth call of libpq fails, and the connection stays",
           "cut": "connections are cut at the Nth byte"}
 
 

@@ -24,10 +24,27 @@ def test_a_connection_that_is_cut_is_told_or_made_good(worlds, case):
     series.expect_none_wrong(series.work(series.cuts(worlds, case, series.drawn(case.name))))
 
 
-@pytest.mark.parametrize("name, event, numbers", [
-    ("load staging 1", "handover", range(60, 106, 9)),  # a part that nobody could be given
-    ("run bulk 2", "commit_sent", range(19, 28, 2)),  # a band that is given up leaves no tables
+def last(count):
+    return [count]
+
+
+@pytest.mark.parametrize("name, event, action, choose", [
+    # a part that nobody could be given
+    ("load staging 1", "handover", "fail", lambda count: range(60, 106, 9)),
+    # a band that is given up leaves no tables
+    ("run bulk 2", "commit_sent", "fail", lambda count: range(19, 28, 2)),
+    # what libpq could not do leaves no connection to go on with
+    ("export folder", "received", "refuse", lambda count: range(51, 55)),
+    ("replace staging 2", "commit_sent", "refuse", last),
+    # the row with the highest of all ids, and then nothing
+    ("export folder", "copy_received", "refuse", last),
 ])
-def test_points_that_once_went_wrong(worlds, name, event, numbers):
-    jobs = series.failures(worlds, named(name), lambda count: numbers, [(event, "fail")])
+def test_points_that_once_went_wrong(worlds, name, event, action, choose):
+    jobs = series.failures(worlds, named(name), choose, [(event, action)])
+    series.expect_none_wrong(series.work(jobs))
+
+
+def test_conflicts_that_were_replaced_are_gone_on_with(worlds):
+    jobs = series.kills(worlds, named("replace staging 2"), lambda count: [count // 2, count],
+                        ["commit_answered"])
     series.expect_none_wrong(series.work(jobs))

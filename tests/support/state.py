@@ -1,5 +1,10 @@
 """Everything that a migration leaves, as lines of text: two states are the same or tell where they
-differ. What depends on the moment (when a row was written, the drawn name of a run) is left out."""
+differ. Left out is what honestly differs between two of them: when something was written
+(loaded_at, added_at, renewed_at and the like), from when on key packages are looked at, which
+follows from that (whether it is known is compared), the drawn name of a run, the numbers that a
+sequence gives, which a rolled back transaction keeps (their order is compared), who did it, which
+index or constraint got which name, and strays: what an earlier sitting loaded is only noted where
+there was one (the counts that come of it are compared)."""
 
 import json
 import re
@@ -26,27 +31,61 @@ PUBLIC = {
             message_count FROM unsettled_usage u LEFT JOIN payers p ON p.id = u.payer_id
         ORDER BY 1, 2, 3""",
     "bands": """
-        SELECT relid FROM (VALUES ('gateway_envelopes_meta'), ('gateway_envelopes_blob')) t (name),
-            pg_partition_tree(name::regclass) ORDER BY relid::text""",
+        SELECT t.relid, c.relowner::regrole, c.relpersistence, pg_get_expr(c.relpartbound, c.oid)
+        FROM unnest(ARRAY['gateway_envelopes_meta', 'gateway_envelopes_blob']::regclass[]) top,
+            pg_partition_tree(top) t JOIN pg_class c ON c.oid = t.relid ORDER BY t.relid::text""",
+    "indexes": """
+        SELECT t.relid, i.indisvalid, i.indisready, x.inhparent::regclass,
+            regexp_replace(pg_get_indexdef(i.indexrelid), 'INDEX \\S+', '')
+        FROM unnest(ARRAY['gateway_envelopes_meta', 'gateway_envelopes_blob']::regclass[]) top,
+            pg_partition_tree(top) t JOIN pg_index i ON i.indrelid = t.relid
+            LEFT JOIN pg_inherits x ON x.inhrelid = i.indexrelid ORDER BY t.relid::text, 5""",
+    "constraints": """
+        SELECT t.relid, o.contype, o.convalidated, o.conparentid <> 0, pg_get_constraintdef(o.oid)
+        FROM unnest(ARRAY['gateway_envelopes_meta', 'gateway_envelopes_blob']::regclass[]) top,
+            pg_partition_tree(top) t JOIN pg_constraint o ON o.conrelid = t.relid
+        ORDER BY t.relid::text, 5""",
+    "congestion": "SELECT * FROM originator_congestion ORDER BY 1, 2",
     "tables": "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('xmtp_migrate')"
               " AND relkind IN ('r', 'p') ORDER BY 1",
 }
 BOOKS = {
+    "versions": "SELECT version FROM xmtp_migrate.versions ORDER BY 1",
     "runs": """
-        SELECT network, as_of_ns, profile, policy_digest, payer, originator, bounds, blockers,
-            problems, finished_at IS NOT NULL FROM xmtp_migrate.runs ORDER BY started_at""",
+        SELECT network, as_of_ns, profile, policy_digest, payer, originator, pinned, source, bounds,
+            blockers, problems, fresh, renewed_since_ns IS NOT NULL, finished_at IS NOT NULL,
+            told_at IS NOT NULL FROM xmtp_migrate.runs ORDER BY number""",
+    "trackers before": """
+        SELECT source_table, last_migrated_id FROM xmtp_migrate.trackers JOIN xmtp_migrate.runs r
+            USING (run) ORDER BY r.number, 1""",
     "parts": """
         SELECT source_table, first_id, last_id, settled, chain_rows, chain_digest, chain_ids,
-            nodes_digest FROM xmtp_migrate.parts ORDER BY 1, 2""",
+            nodes_digest FROM xmtp_migrate.parts JOIN xmtp_migrate.runs r USING (run)
+        ORDER BY r.number, 1, 2""",
     "counts": """
-        SELECT source_table, first_id, kind, state, rows FROM xmtp_migrate.counts WHERE rows > 0
-        ORDER BY 1, 2, 3, 4""",
+        SELECT source_table, first_id, kind, state, rows FROM xmtp_migrate.counts
+            JOIN xmtp_migrate.runs r USING (run) WHERE rows > 0 ORDER BY r.number, 1, 2, 3, 4""",
     "rejected": """
         SELECT source_table, first_id, kind, sequence_id, reason FROM xmtp_migrate.rejected
-        ORDER BY 1, 2, 3, 4""",
+            JOIN xmtp_migrate.runs r USING (run) ORDER BY r.number, 1, 2, 3, 4""",
+    "renewed": """
+        SELECT kind, sequence_id, held, held_time, stored, stored_time FROM xmtp_migrate.renewed
+            JOIN xmtp_migrate.runs r USING (run) ORDER BY r.number, 1, 2, renewed_at""",
+    "conflicts": """
+        SELECT kind, sequence_id, differs, held, given, held_row FROM xmtp_migrate.conflicts
+        ORDER BY 1, 2""",
+    "replaced": """
+        SELECT kind, sequence_id, reason, held, given, gateway_time, topic, address, expiry,
+            md5(originator_envelope)
+        FROM xmtp_migrate.replaced LEFT JOIN payers p ON p.id = payer_id
+        ORDER BY 1, 2, replaced_at""",
+    "former letters": """
+        SELECT kind, sequence_id, outcome, retried, foreign_tool, reason, retryable, md5(payload),
+            held, given, differs FROM xmtp_migrate.former_letters ORDER BY 1, 2, place""",
     "waivers": "SELECT kind, sequence_id, rejected_for, reason, held FROM xmtp_migrate.waivers"
-               " ORDER BY 1, 2",
+               " ORDER BY 1, 2, 3",
 }
+LINE_LIMIT = 300  # of what differs
 
 
 def of_node(dsn, books=True):
@@ -58,7 +97,8 @@ def of_node(dsn, books=True):
 def of_account(text):
     """An account's document, line by line."""
     document = json.loads(text)
-    return json.dumps({**document, "run": ""}, indent=1, sort_keys=True).split("\n")
+    lines = json.dumps({**document, "run": ""}, indent=1, sort_keys=True).split("\n")
+    return [line for line in lines if not line.lstrip().startswith('"when":')]
 
 
 def of_bundle(path):
@@ -90,4 +130,5 @@ def differences(expected, found, limit=6):
                 told.append(f"{name}: in another order, or doubled")
         elif expected[name] != found[name]:
             told.append(f"{name}: other bytes")
-    return told[:limit] + ([f"and {len(told) - limit} more"] if len(told) > limit else [])
+    shown = [one[:LINE_LIMIT] for one in told[:limit]]
+    return shown + ([f"and {len(told) - limit} more"] if len(told) > limit else [])
