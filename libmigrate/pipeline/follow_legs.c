@@ -49,6 +49,7 @@ struct leg {
     struct follow *follow;
     struct group *group;
     int64_t from[MIG_TABLE_COUNT], to[MIG_TABLE_COUNT];
+    int64_t empty_to[MIG_TABLE_COUNT]; /* up to here it is known to meet no row */
     const bool *wanted;
     struct read_range *ranges;
     size_t count, room;
@@ -158,6 +159,8 @@ static int add_ranges(struct leg *leg, enum mig_table table, const struct pipeli
         int64_t end =
             cut ? cuts->ids[i] : growth_bucket_end(position == INT64_MIN ? 0 : behind_of(position));
 
+        if (!cut && leg->empty_to[table] > end && growth_begins(position + 1))
+            end = leg->empty_to[table];
         if (end > leg->to[table])
             end = leg->to[table];
         result = add_range(leg, table, behind_of(position), end, err);
@@ -280,18 +283,41 @@ static int64_t at_most(int64_t from, int64_t to)
     return to < from ? from : to < far ? to : far;
 }
 
+/* How far the buckets behind those at the front have no row. A sequence may be set ahead by
+ * millions, and slices of nothing take as long as others. */
+static int find_empty(struct leg *leg, enum mig_table table, struct mig_error *err)
+{
+    struct follow *follow = leg->follow;
+    const int64_t from = leg->from[table], to = follow->state.bounds[table];
+    int64_t id = to;
+    bool found;
+    int result;
+
+    leg->empty_to[table] = from;
+    if (at_most(from, to) == to)
+        return MIG_OK;
+    result = mig_source_next_id(follow->job.sources.items[0], table, behind_of(from), to, &found,
+                                &id, err);
+    if (result == MIG_OK && growth_bucket_first(id) > behind_of(from))
+        leg->empty_to[table] = growth_bucket_first(id) - 1;
+    return result;
+}
+
 /* Those at the front go on to what is settled. *ret_moved is false when there was nothing. */
 int follow_lead_on(struct follow *follow, bool *ret_moved, struct mig_error *err)
 {
     struct leg leg = {.follow = follow, .group = &follow->ahead};
     bool there = false;
+    int result;
 
     *ret_moved = false;
     for (size_t i = 0; i < follow->job.nodes.count; i++)
         there = there || follow_equally_far(follow_place(follow, i)->positions, follow->fronts);
     for (int table = 0; table < MIG_TABLE_COUNT; table++) {
         leg.from[table] = follow->fronts[table];
-        leg.to[table] = at_most(follow->fronts[table], follow->state.bounds[table]);
+        if ((result = find_empty(&leg, (enum mig_table) table, err)) != MIG_OK)
+            return result;
+        leg.to[table] = at_most(leg.empty_to[table], follow->state.bounds[table]);
         *ret_moved = *ret_moved || leg.to[table] > leg.from[table];
     }
     *ret_moved = *ret_moved && there;
@@ -311,6 +337,7 @@ int follow_catch_up(struct follow *follow, bool *ret_moved, struct mig_error *er
     if (!*ret_moved)
         return MIG_OK;
     memcpy(leg.from, follow_place(follow, i)->positions, sizeof leg.from);
+    memcpy(leg.empty_to, leg.from, sizeof leg.empty_to);
     for (int table = 0; table < MIG_TABLE_COUNT; table++)
         leg.to[table] = at_most(leg.from[table], follow->fronts[table]);
     follow->untidy = true;

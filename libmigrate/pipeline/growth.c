@@ -18,6 +18,13 @@ bool growth_begins(int64_t id)
     return floor_to(id, GROWTH_BUCKET) == id || floor_to(id, MIG_BAND_WIDTH) == id;
 }
 
+int64_t growth_bucket_first(int64_t id)
+{
+    const int64_t bucket = floor_to(id, GROWTH_BUCKET), band = floor_to(id, MIG_BAND_WIDTH);
+
+    return bucket > band ? bucket : band;
+}
+
 int64_t growth_bucket_end(int64_t id)
 {
     const int64_t bucket = floor_to(id, GROWTH_BUCKET) + GROWTH_BUCKET - 1;

@@ -8,11 +8,12 @@
 
 #include "libmigrate/pipeline/pipeline_private.h"
 
-/* No part that is followed has ids of two buckets, nor of two bands. */
+/* No part that is followed has rows of two buckets, nor of two bands. */
 #define GROWTH_BUCKET INT64_C(4096)
 /* Whether a new part begins with this id. */
 bool growth_begins(int64_t id);
-/* The last id of the bucket that id is in. */
+/* The first and the last id of the bucket that id is in. */
+int64_t growth_bucket_first(int64_t id);
 int64_t growth_bucket_end(int64_t id);
 
 /* A table's last part in the books of some nodes that are equally far. */

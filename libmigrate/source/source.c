@@ -119,6 +119,27 @@ int mig_source_count(struct mig_source *source, enum mig_table table, int64_t fi
     return MIG_OK;
 }
 
+int mig_source_next_id(struct mig_source *source, enum mig_table table, int64_t first_id,
+                       int64_t last_id, bool *ret_found, int64_t *ret_id, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    const struct mig_table_info *info = mig_table_info(table);
+    char sql[SQL_SIZE];
+    int result;
+
+    snprintf(sql, sizeof sql,
+             "SELECT min(%s)::bigint FROM %s WHERE %s BETWEEN '%" PRId64 "'::bigint AND '%" PRId64
+             "'::bigint",
+             info->id_column, info->name, info->id_column, first_id, last_id);
+    result = source_query(source, sql, NULL, 0, &answer, err);
+    if (result != MIG_OK)
+        return result;
+    *ret_found = mig_pg_text(&answer, 0, 0) != NULL;
+    if (*ret_found)
+        *ret_id = mig_pg_int64(&answer, 0, 0);
+    return MIG_OK;
+}
+
 int mig_source_next_band(struct mig_source *source, enum mig_table table, int64_t first_id,
                          int64_t last_id, uint64_t limit, bool *ret_found, int64_t *ret_start,
                          uint64_t *ret_rows, struct mig_error *err)

@@ -95,6 +95,22 @@ def test_a_source_that_was_set_back_stops_it(world, follow):
     assert "restored from a backup" in following.err
 
 
+def test_a_sequence_that_is_set_far_ahead_is_followed_at_once(world, follow):
+    world.seed(800)
+    following = follow()
+    following.await_line("following run")
+    for ahead in (100000, 30000000):
+        psql(world.v3, f"""SELECT setval('group_messages_id_seq', last_value + {ahead})
+            FROM group_messages_id_seq""")
+        add_message(world.v3, f"{ahead} ahead")
+        following.await_rows(seconds=10)
+        add_message(world.v3, f"one behind {ahead}")
+        following.await_rows(seconds=10)
+    assert following.stop()["verdict"] == "green"
+    assert count(world.alpha, "xmtp_migrate.parts") < 20
+    assert_whole(world)
+
+
 def test_another_database_that_answers_in_the_sources_place_stops_it(
         world, follow, new_server, tool):
     servers = [new_server(), new_server()]

@@ -10,6 +10,9 @@ Test(growth, parts_end_with_their_bucket_and_with_their_band)
     cr_expect_eq(growth_bucket_end(4096), 8191);
     cr_expect_eq(growth_bucket_end(MIG_BAND_WIDTH - 1), MIG_BAND_WIDTH - 1);
     cr_expect_eq(growth_bucket_end(-1), -1);
+    cr_expect_eq(growth_bucket_first(8191), 4096);
+    cr_expect_eq(growth_bucket_first(MIG_BAND_WIDTH + 1), MIG_BAND_WIDTH);
+    cr_expect_eq(growth_bucket_first(-1), -4096);
     cr_expect(growth_begins(4096));
     cr_expect(growth_begins(MIG_BAND_WIDTH));
     cr_expect_not(growth_begins(MIG_BAND_WIDTH + 1));
