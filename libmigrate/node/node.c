@@ -112,6 +112,11 @@ size_t mig_node_index(const struct mig_node *node)
     return (size_t) (node->entry - node->manifest->nodes);
 }
 
+void mig_node_set_patience(struct mig_node *node, unsigned seconds)
+{
+    mig_pg_set_patience(node->pg, seconds);
+}
+
 bool mig_node_alive(const struct mig_node *node)
 {
     return mig_pg_alive(node->pg);

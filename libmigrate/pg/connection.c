@@ -16,8 +16,21 @@ void pg_clear(PGresult **result)
     *result = NULL;
 }
 
+void mig_pg_set_patience(struct mig_pg *pg, unsigned seconds)
+{
+    pg->patience_s = seconds;
+}
+
+static bool is_too_long(const struct mig_pg *pg, int64_t since_ns)
+{
+    return pg->patience_s > 0 &&
+           mig_time_monotonic_ns() - since_ns > pg->patience_s * MIG_NS_PER_SECOND;
+}
+
 int pg_wait(struct mig_pg *pg, bool for_write, struct mig_error *err)
 {
+    const int64_t since_ns = mig_time_monotonic_ns();
+
     for (;;) {
         struct pollfd socket = {.fd = PQsocket(pg->connection),
                                 .events = (short) (POLLIN | (for_write ? POLLOUT : 0))};
@@ -36,6 +49,12 @@ int pg_wait(struct mig_pg *pg, bool for_write, struct mig_error *err)
             pg->lost = true;
             return mig_fail(err, MIG_E_TEMPORARY, "%s: cannot wait for the server: %s", pg->subject,
                             strerror(errno));
+        }
+        if (is_too_long(pg, since_ns)) {
+            pg->lost = true;
+            mig_fail(err, MIG_E_TEMPORARY, "%s (%s): no answer for %u s", pg->subject, pg->place,
+                     pg->patience_s);
+            return mig_hint(err, "see whether the server hangs, or somebody holds a lock there");
         }
     }
 }

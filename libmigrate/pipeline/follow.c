@@ -13,6 +13,8 @@
 #define IDLE_MS 400 /* while nobody does */
 #define EAGER_NS (2 * MIG_NS_PER_SECOND)
 #define FINISH_NS (8 * MIG_NS_PER_SECOND) /* for what is in hand once a stop is asked for */
+/* For a node that does not answer; the others wait for it. Less than who asks for an end has. */
+#define NODE_PATIENCE_S 6
 
 bool follow_asked_to_end(const struct follow *follow)
 {
@@ -218,6 +220,7 @@ static int begin(struct follow *follow, struct mig_error *err)
     job->ease = follow->ease;
     for (int table = 0; table < MIG_TABLE_COUNT; table++)
         follow->lacking_ns[table] = mig_time_monotonic_ns();
+    run_job_set_patience(job, NODE_PATIENCE_S);
     follow->untidy = true;
     follow->tidy_ns = mig_time_monotonic_ns() + FOLLOW_TIDY_NS;
     if ((result = follow_ask_positions(follow, err)) != MIG_OK)
@@ -238,6 +241,7 @@ static int end(struct follow *follow, struct mig_follow_summary *ret_summary,
     int result;
 
     follow->job.ease = NULL;
+    run_job_set_patience(&follow->job, 0);
     if ((result = follow_ask_positions(follow, err)) != MIG_OK ||
         (!costly &&
          (result = pipeline_renew_packages(follow->renew, true, &node, err)) != MIG_OK) ||

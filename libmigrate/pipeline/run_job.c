@@ -235,6 +235,13 @@ bool run_job_lacks(const struct run_job *job)
     return false;
 }
 
+void run_job_set_patience(struct run_job *job, unsigned seconds)
+{
+    job->patience_s = seconds;
+    for (size_t i = 0; i < job->nodes.count; i++)
+        mig_node_set_patience(job->nodes.items[i], seconds);
+}
+
 /* Whether the node has got further since it was last looked at. */
 static int look_at_progress(struct run_job *job, struct mig_node *node, bool *further,
                             struct mig_error *err)
@@ -265,6 +272,7 @@ int run_job_bring_back(struct run_job *job, size_t *ret_back, struct mig_error *
     for (size_t i = job->nodes.count; i > before && result == MIG_OK; i--) {
         struct mig_error failure = MIG_ERROR_INIT;
 
+        mig_node_set_patience(job->nodes.items[i - 1], job->patience_s);
         result = mig_node_run_begin(job->nodes.items[i - 1], &job->run, &failure);
         if (result == MIG_OK)
             result = look_at_progress(job, job->nodes.items[i - 1], &further, &failure);

@@ -2,6 +2,7 @@
 
     server      a PostgreSQL server for the whole session
     new_server  starts more servers, for tests that stop or crash them
+    freeze      stops all processes of a server in the middle of what they do
     databases   makes V3 and node databases, dropped when the test ends
     tool        runs one of our tools from $MIG_BUILD/bin
     manifest    writes a manifest and its key files
@@ -11,6 +12,7 @@ import copy
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -45,6 +47,27 @@ def new_server():
     yield start
     for one in started:
         one.close()
+
+
+@pytest.fixture
+def freeze():
+    """freeze(server): none of its processes answers, until the test ends."""
+    stopped = []
+
+    def stop(server):
+        # The server first: it then makes no more children, and lets none disappear.
+        os.kill(server.pid, signal.SIGSTOP)
+        stopped.append(server.pid)
+        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(server.pid)],
+                                  capture_output=True, text=True).stdout.split()
+        for pid in map(int, children):
+            os.kill(pid, signal.SIGSTOP)
+            stopped.append(pid)
+
+    yield stop
+    # And last: it would clear away a child that had ended meanwhile, with its pid.
+    for pid in reversed(stopped):
+        os.kill(pid, signal.SIGCONT)
 
 
 class Databases:

@@ -1,14 +1,17 @@
 """Following a live source: nothing is missed, nobody is waited for in vain, and any end is one to go
 on from."""
 
+import contextlib
 import signal
 import socket
 import time
 
+import pytest
 from support.following import assert_whole, follow, live  # noqa: F401
 from support.servers import psql
 from support.stopwatch import Stopwatch
-from support.world import META, add_message, count, insert_message, world  # noqa: F401
+from support.world import (  # noqa: F401
+    META, add_message, count, held, insert_message, row, world)
 
 
 def test_it_runs_first_and_goes_on_with_what_arrives(world, follow, start_tool):
@@ -204,6 +207,37 @@ def test_it_asks_little_while_nobody_writes(world, follow, new_server, tool):
     asked = [text.count("LOG:  statement:") + text.count("LOG:  execute") for text in said]
     assert following.stop()["verdict"] == "green"
     assert 5 <= asked[0] <= 30 and asked[1] <= 2, (asked, said)
+
+
+@pytest.mark.parametrize("how", ["frozen", "locked"])
+def test_a_node_that_does_not_answer_delays_no_other_for_long(world, follow, new_server, tool, freeze,
+                                                              how):
+    apart = new_server()
+    world.nodes["beta"] = apart.create_database()
+    tool("xmtp-seed", "schema", "node", "--dsn", world.beta, "--node-id", 200)
+    world.write()
+    world.seed(800)
+    following = follow()
+    following.await_line("following run")
+    with contextlib.ExitStack() as stack:
+        if how == "frozen":
+            freeze(apart)
+        else:
+            stack.enter_context(held(world.beta, f"LOCK TABLE {META} IN ACCESS EXCLUSIVE MODE"))
+        add_message(world.v3, "one")
+        following.await_line("no answer for 6 s")
+        id = add_message(world.v3, "two")
+        deadline = time.monotonic() + 40
+        while count(world.alpha, META, row(10, id)) == 0:
+            assert following.process.poll() is None and time.monotonic() < deadline, following.err
+            time.sleep(0.1)
+        following.stop()
+    if how == "locked":
+        following = follow()
+        following.await_line("following run")
+        time.sleep(1)
+        following.stop()
+        assert_whole(world)
 
 
 def test_a_node_whose_host_is_silent_delays_no_other(world, follow, new_server, tool):

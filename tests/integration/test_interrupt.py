@@ -205,27 +205,6 @@ def test_it_stops_while_another_session_holds_what_it_needs(full, start_tool):
     full.run()
 
 
-@pytest.fixture
-def freeze():
-    """freeze(server): none of its processes answers, until the test ends."""
-    stopped = []
-
-    def stop(server):
-        # The server first: it then makes no more children, and lets none disappear.
-        os.kill(server.pid, signal.SIGSTOP)
-        stopped.append(server.pid)
-        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(server.pid)],
-                                  capture_output=True, text=True).stdout.split()
-        for pid in map(int, children):
-            os.kill(pid, signal.SIGSTOP)
-            stopped.append(pid)
-
-    yield stop
-    # And last: it would clear away a child that had ended meanwhile, with its pid.
-    for pid in reversed(stopped):
-        os.kill(pid, signal.SIGCONT)
-
-
 @pytest.mark.parametrize("which, hold", [("source", "LOCK installations"),
                                          ("nodes", "SELECT pg_advisory_xact_lock(5)")])
 def test_it_stops_though_a_server_no_longer_answers(world, new_server, start_tool, tool, freeze,
