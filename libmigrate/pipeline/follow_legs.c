@@ -265,6 +265,7 @@ static int walk(struct leg *leg, struct mig_error *err)
         if (place->lacks || follow_asked_to_end(follow))
             return follow_ask_positions(follow, err);
         memcpy(place->positions, leg->to, sizeof leg->to);
+        place->setbacks = 0;
     }
     find_fronts(follow);
     if (leg->group == &follow->ahead) {

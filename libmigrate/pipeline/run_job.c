@@ -235,16 +235,23 @@ bool run_job_lacks(const struct run_job *job)
     return false;
 }
 
+#define SETBACKS_MOST 12U
+
+static void set_patience(const struct run_job *job, struct mig_node *node)
+{
+    mig_node_set_patience(node, job->patience_s << job->places[mig_node_index(node)].setbacks / 2);
+}
+
 void run_job_set_patience(struct run_job *job, unsigned seconds)
 {
     job->patience_s = seconds;
     for (size_t i = 0; i < job->nodes.count; i++)
-        mig_node_set_patience(job->nodes.items[i], seconds);
+        set_patience(job, job->nodes.items[i]);
 }
 
 /* Whether the node has got further since it was last looked at. */
-static int look_at_progress(struct run_job *job, struct mig_node *node, bool *further,
-                            struct mig_error *err)
+static int look_at_place(struct run_job *job, struct mig_node *node, bool *further,
+                         struct mig_error *err)
 {
     struct run_place *place = &job->places[mig_node_index(node)];
     int result = MIG_OK;
@@ -262,6 +269,22 @@ static int look_at_progress(struct run_job *job, struct mig_node *node, bool *fu
     return result;
 }
 
+static int begin_again(struct run_job *job, struct mig_node *node, bool *further,
+                       struct mig_error *err)
+{
+    struct run_place *place = &job->places[mig_node_index(node)];
+    bool moved = false;
+    int result;
+
+    set_patience(job, node);
+    if ((result = mig_node_run_begin(node, &job->run, err)) != MIG_OK ||
+        (result = look_at_place(job, node, &moved, err)) != MIG_OK)
+        return result;
+    place->setbacks = moved ? 0 : place->setbacks + (place->setbacks < SETBACKS_MOST);
+    *further = *further || moved;
+    return MIG_OK;
+}
+
 int run_job_bring_back(struct run_job *job, size_t *ret_back, struct mig_error *err)
 {
     const size_t before = job->nodes.count;
@@ -272,10 +295,7 @@ int run_job_bring_back(struct run_job *job, size_t *ret_back, struct mig_error *
     for (size_t i = job->nodes.count; i > before && result == MIG_OK; i--) {
         struct mig_error failure = MIG_ERROR_INIT;
 
-        mig_node_set_patience(job->nodes.items[i - 1], job->patience_s);
-        result = mig_node_run_begin(job->nodes.items[i - 1], &job->run, &failure);
-        if (result == MIG_OK)
-            result = look_at_progress(job, job->nodes.items[i - 1], &further, &failure);
+        result = begin_again(job, job->nodes.items[i - 1], &further, &failure);
         if (result == MIG_E_TEMPORARY) {
             --*ret_back;
             result = mig_nodes_set_aside(&job->nodes, i - 1, &failure, err);
