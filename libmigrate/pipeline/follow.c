@@ -231,6 +231,18 @@ static int begin(struct follow *follow, struct mig_error *err)
     return mig_settling_open(job->sources.items[0], follow->fronts, &follow->settling, err);
 }
 
+/* Nobody is left to be asked for an account. */
+static int check_nodes(const struct follow *follow, struct mig_error *err)
+{
+    const struct mig_nodes *nodes = &follow->job.nodes;
+
+    if (nodes->count > 0 || nodes->away_count == 0)
+        return MIG_OK;
+    if (err)
+        *err = nodes->away[0].why;
+    return nodes->away[0].why.code;
+}
+
 /* What is in hand is done; the books are made whole for as long as that takes no time. */
 static int end(struct follow *follow, struct mig_follow_summary *ret_summary,
                struct mig_account **ret_account, struct mig_error *err)
@@ -246,6 +258,7 @@ static int end(struct follow *follow, struct mig_follow_summary *ret_summary,
         (!costly &&
          (result = pipeline_renew_packages(follow->renew, true, &node, err)) != MIG_OK) ||
         (result = follow_tidy(follow, err)) != MIG_OK ||
+        (result = check_nodes(follow, err)) != MIG_OK ||
         (result = mig_account_read(&follow->job.nodes, follow->job.run.facts.run, ret_account,
                                    err)) != MIG_OK)
         return result;

@@ -277,8 +277,11 @@ static int begin_again(struct run_job *job, struct mig_node *node, bool *further
     int result;
 
     set_patience(job, node);
-    if ((result = mig_node_run_begin(node, &job->run, err)) != MIG_OK ||
-        (result = look_at_place(job, node, &moved, err)) != MIG_OK)
+    if ((result = mig_node_run_begin(node, &job->run, err)) != MIG_OK)
+        return result;
+    /* That has forgotten rows above the sequence. */
+    place->lacks = true;
+    if ((result = look_at_place(job, node, &moved, err)) != MIG_OK)
         return result;
     place->setbacks = moved ? 0 : place->setbacks + (place->setbacks < SETBACKS_MOST);
     *further = *further || moved;
