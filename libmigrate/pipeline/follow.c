@@ -89,6 +89,9 @@ static int survive(struct follow *follow, int result, struct mig_error *failure,
                     failure->message);
         if ((result = mig_nodes_set_aside(&job->nodes, i - 1, failure, err)) != MIG_OK)
             return result;
+        if (job->nodes.count > 0)
+            mig_log(job->hooks, MIG_LOG_WARN, "%s: the other nodes go on without it",
+                    failure->message);
         result = MIG_E_TEMPORARY;
         lost = true;
     }

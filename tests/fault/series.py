@@ -22,7 +22,7 @@ def spread(wanted):
         if count <= wanted:
             return list(range(1, count + 1))
         if wanted < 3:
-            return [(count + 1) // 2, count][-wanted:]
+            return [(count + 1) // 2, count][:wanted]
         chosen = {1, count} | ({2, count - 1} if wanted > 3 else set())
         left = wanted - len(chosen)
         chosen |= {3 + (count - 5) * (place + 1) // (left + 1) for place in range(left)}

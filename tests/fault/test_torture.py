@@ -36,6 +36,7 @@ def last(count):
     # what libpq could not do leaves no connection to go on with
     ("export folder", "received", "refuse", lambda count: range(51, 55)),
     ("replace staging 2", "commit_sent", "refuse", last),
+    ("follow staging 1", "commit_sent", "refuse", last),
     # the row with the highest of all ids, and then nothing
     ("export folder", "copy_received", "refuse", last),
 ])
@@ -47,4 +48,10 @@ def test_points_that_once_went_wrong(worlds, name, event, action, choose):
 def test_conflicts_that_were_replaced_are_gone_on_with(worlds):
     jobs = series.kills(worlds, named("replace staging 2"), lambda count: [count // 2, count],
                         ["commit_answered"])
+    series.expect_none_wrong(series.work(jobs))
+
+
+def test_a_node_that_has_all_and_is_lost_gets_rows_above_the_sequence_again(worlds):
+    """While the other one is brought them: cut in the middle of that."""
+    jobs = series.cuts(worlds, named("run away 2"), lambda count: [count // 2])
     series.expect_none_wrong(series.work(jobs))
