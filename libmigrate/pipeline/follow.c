@@ -253,12 +253,14 @@ static int end(struct follow *follow, struct mig_follow_summary *ret_summary,
     const bool costly =
         pipeline_renew_due_ns(follow->renew) - mig_time_monotonic_ns() > FOLLOW_TIDY_NS;
     size_t node;
+    bool locked = false;
     int result;
 
     follow->job.ease = NULL;
     run_job_set_patience(&follow->job, 0);
     if ((result = follow_ask_positions(follow, err)) != MIG_OK ||
-        (!costly &&
+        (result = follow_packages_locked(follow, &locked, err)) != MIG_OK ||
+        (!costly && !locked &&
          (result = pipeline_renew_packages(follow->renew, true, &node, err)) != MIG_OK) ||
         (result = follow_tidy(follow, err)) != MIG_OK ||
         (result = check_nodes(follow, err)) != MIG_OK ||

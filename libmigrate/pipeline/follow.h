@@ -71,6 +71,8 @@ int follow_tidy(struct follow *follow, struct mig_error *err);
 /* Rows that came late first; where there are some, the rest is for later. */
 int follow_look_back(struct follow *follow, struct mig_error *err);
 int follow_open_packages(struct follow *follow, struct mig_error *err);
+/* Whether somebody keeps all readers of key packages waiting. */
+int follow_packages_locked(struct follow *follow, bool *ret_are, struct mig_error *err);
 int follow_renew_packages(struct follow *follow, struct mig_error *err);
 int follow_look_for_nodes(struct follow *follow, struct mig_error *err);
 

@@ -18,10 +18,16 @@ static int find_strays(void *context, const bool *wanted, struct read_range **re
     if (!ranges)
         return mig_fail(err, MIG_E_NOMEM, "out of memory");
     for (int table = 0; table < MIG_TABLE_COUNT; table++) {
-        struct mig_settled settled;
-        int result = mig_source_strays(follow->job.sources.items[0], (enum mig_table) table,
-                                       follow->fronts[table], &settled, err);
+        struct mig_source *source = follow->job.sources.items[0];
+        struct mig_settled settled = {0};
+        bool locked;
+        int result = mig_source_is_locked(source, mig_table_info((enum mig_table) table)->name,
+                                          &locked, err);
 
+        /* Later: the other tables do not wait for one. */
+        if (result == MIG_OK && !locked)
+            result = mig_source_strays(source, (enum mig_table) table, follow->fronts[table],
+                                       &settled, err);
         if (result != MIG_OK) {
             free(ranges);
             return result;
@@ -104,15 +110,27 @@ int follow_open_packages(struct follow *follow, struct mig_error *err)
     return open_renew(follow, err);
 }
 
+int follow_packages_locked(struct follow *follow, bool *ret_are, struct mig_error *err)
+{
+    int result = mig_source_is_locked(follow->packages, "installations", ret_are, err);
+
+    return result == MIG_OK && !*ret_are
+               ? mig_source_is_locked(follow->packages, "key_packages", ret_are, err)
+               : result;
+}
+
 /* Key packages that have another standing than when their rows came. */
 int follow_renew_packages(struct follow *follow, struct mig_error *err)
 {
     size_t node;
-    bool done;
+    bool done, locked;
+    int result;
 
     if (!pipeline_renew_looks(follow->renew) &&
         mig_time_monotonic_ns() < pipeline_renew_due_ns(follow->renew))
         return MIG_OK;
+    if ((result = follow_packages_locked(follow, &locked, err)) != MIG_OK || locked)
+        return result;
     return pipeline_renew_some(follow->renew, false, RENEW_NS, &done, &node, err);
 }
 

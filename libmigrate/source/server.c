@@ -51,6 +51,26 @@ void source_tell_method(const struct mig_source *source)
             source->manifest->settle_hold_s);
 }
 
+int mig_source_is_locked(struct mig_source *source, const char *table, bool *ret_is,
+                         struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result;
+
+    *ret_is = false;
+    if (source->method == SETTLE_BY_TIME)
+        return MIG_OK;
+    result = source_query(source,
+                          "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'relation' AND"
+                          " mode = 'AccessExclusiveLock' AND relation = to_regclass($1)"
+                          " AND database = (SELECT oid FROM pg_database WHERE datname ="
+                          " current_database()) AND pid IS DISTINCT FROM pg_backend_pid())",
+                          &table, 1, &answer, err);
+    if (result == MIG_OK)
+        *ret_is = mig_pg_bool(&answer, 0, 0);
+    return result;
+}
+
 bool mig_source_settles_by_time(const struct mig_source *source)
 {
     return source->method == SETTLE_BY_TIME;

@@ -66,6 +66,11 @@ int mig_source_settle(struct mig_source *source, enum mig_table table,
 int mig_source_settle_all(struct mig_source *source, struct mig_settled *ret_settled,
                           struct mig_error *err);
 
+/* Whether somebody has locked a table for himself, or waits to: who reads it then waits as well. A
+ * role that may not see that is told false. */
+int mig_source_is_locked(struct mig_source *source, const char *table, bool *ret_is,
+                         struct mig_error *err);
+
 /* Whether ranges are settled by time: rows may then still come late, though that is unlikely. */
 bool mig_source_settles_by_time(const struct mig_source *source);
 

@@ -209,6 +209,23 @@ def test_it_asks_little_while_nobody_writes(world, follow, new_server, tool):
     assert 5 <= asked[0] <= 30 and asked[1] <= 2, (asked, said)
 
 
+@pytest.mark.parametrize("table", ["welcome_messages", "installations"])
+def test_a_table_that_somebody_locks_at_the_source_holds_up_no_other(world, follow, table):
+    world.seed(800)
+    world.run()
+    with held(world.v3, f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"):
+        following = follow()
+        following.await_line("following run")
+        time.sleep(2)  # what is looked at now and then is looked at for the first time
+        id = add_message(world.v3, "one")
+        deadline = time.monotonic() + 10
+        while count(world.alpha, META, row(10, id)) == 0:
+            assert following.process.poll() is None and time.monotonic() < deadline, following.err
+            time.sleep(0.05)
+        assert following.stop()["verdict"] == "green"
+    assert_whole(world)
+
+
 @pytest.mark.parametrize("how", ["frozen", "locked"])
 def test_a_node_that_does_not_answer_delays_no_other_for_long(world, follow, new_server, tool, freeze,
                                                               how):
