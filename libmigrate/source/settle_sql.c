@@ -87,20 +87,32 @@ static int add_holders(struct mig_source *source, struct mig_buffer *sql, struct
     return mig_buffer_print(sql, err, "%s", numbers);
 }
 
+/* Whether any sequence has been told to cache ids. */
+static int add_cache(const struct source_sequence *sequence, struct mig_buffer *sql,
+                     struct mig_error *err)
+{
+    return mig_buffer_print(sql, err, "%s%" PRId64,
+                            sql->size > 0 ? ", " : "SELECT 1 FROM pg_sequence WHERE seqrelid IN (",
+                            sequence->oid);
+}
+
 int source_settle_sql(struct mig_source *source, struct mig_buffer *latest,
-                      struct mig_buffer *holders, struct mig_error *err)
+                      struct mig_buffer *holders, struct mig_buffer *caches, struct mig_error *err)
 {
     int result = MIG_OK;
 
-    latest->size = holders->size = 0;
+    latest->size = holders->size = caches->size = 0;
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
         mig_cleanup(source_sequence_release) struct source_sequence sequence = {0};
 
         if ((result = source_sequence(source, (enum mig_table) table, &sequence, err)) == MIG_OK &&
             (result = add_latest(source, (enum mig_table) table, &sequence, latest, err)) ==
                 MIG_OK &&
-            source->method == SETTLE_BY_WRITERS)
-            result = add_relations((enum mig_table) table, &sequence, holders, err);
+            source->method == SETTLE_BY_WRITERS &&
+            (result = add_relations((enum mig_table) table, &sequence, holders, err)) == MIG_OK)
+            result = add_cache(&sequence, caches, err);
     }
+    if (result == MIG_OK && caches->size > 0)
+        result = mig_buffer_print(caches, err, ") AND seqcache > 1 LIMIT 1");
     return result == MIG_OK ? add_holders(source, holders, err) : result;
 }

@@ -33,7 +33,7 @@ struct mig_settling {
     int64_t bounds[MIG_TABLE_COUNT]; /* nobody can write below */
     struct settled_in_memory in_memory[MIG_TABLE_COUNT];
     int64_t durable[MIG_TABLE_COUNT];
-    struct mig_buffer latest_sql, holders_sql;
+    struct mig_buffer latest_sql, holders_sql, caches_sql;
 };
 
 static void forget_looks(struct mig_settling *settling)
@@ -51,6 +51,7 @@ void mig_settling_free(struct mig_settling **settling)
     forget_looks(s);
     mig_buffer_release(&s->latest_sql);
     mig_buffer_release(&s->holders_sql);
+    mig_buffer_release(&s->caches_sql);
     free(s);
 }
 
@@ -68,7 +69,8 @@ static int meet_source(struct mig_settling *settling, struct mig_error *err)
             forget_looks(settling);
         }
         settling->method = source->method;
-        result = source_settle_sql(source, &settling->latest_sql, &settling->holders_sql, err);
+        result = source_settle_sql(source, &settling->latest_sql, &settling->holders_sql,
+                                   &settling->caches_sql, err);
     }
     return result;
 }
@@ -85,6 +87,7 @@ int mig_settling_open(struct mig_source *source, const int64_t *bounds,
     settling->method = SETTLE_BY_WRITERS;
     settling->latest_sql = MIG_BUFFER_INIT(SQL_LIMIT);
     settling->holders_sql = MIG_BUFFER_INIT(SQL_LIMIT);
+    settling->caches_sql = MIG_BUFFER_INIT(SQL_LIMIT);
     memcpy(settling->bounds, bounds, sizeof settling->bounds);
     memcpy(settling->durable, bounds, sizeof settling->durable);
     if ((result = meet_source(settling, err)) != MIG_OK)
@@ -274,6 +277,28 @@ static int look_at_tables(struct mig_settling *settling, const struct mig_pg_res
     return result;
 }
 
+/* A session that has cached ids needs no lock to keep them. Asked behind the others: what they tell
+ * of such a sequence is not to be taken. */
+static int check_caches(struct mig_settling *settling, const struct mig_pg_result *latest,
+                        struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    bool moved = false;
+    int result;
+
+    for (int table = 0; table < MIG_TABLE_COUNT; table++)
+        moved = moved || mig_pg_int64(latest, 0, table) > settling->bounds[table];
+    if (!moved || settling->caches_sql.size == 0)
+        return MIG_OK;
+    result = source_query(settling->source, (const char *) settling->caches_sql.data, NULL, 0,
+                          &answer, err);
+    /* Made anew, they are refused by name. */
+    return result == MIG_OK && answer.rows > 0
+               ? source_settle_sql(settling->source, &settling->latest_sql, &settling->holders_sql,
+                                   &settling->caches_sql, err)
+               : result;
+}
+
 /* In this order: whoever comes to write after the first can't draw what it tells. And both of one
  * server. */
 static int ask(struct mig_settling *settling, struct mig_pg_result *latest,
@@ -306,6 +331,7 @@ int mig_settling_look(struct mig_settling *settling, struct mig_settling_state *
     int result;
 
     if ((result = ask(settling, &latest, &answer, err)) != MIG_OK ||
+        (result = check_caches(settling, &latest, err)) != MIG_OK ||
         (result = look_at_tables(settling, &latest, &answer, &state, err)) != MIG_OK ||
         (result = find_durable(settling, &state, err)) != MIG_OK)
         return result;

@@ -109,9 +109,10 @@ void source_sequence_release(struct source_sequence *sequence);
 int source_sequence(struct mig_source *source, enum mig_table table,
                     struct source_sequence *ret_sequence, struct mig_error *err);
 
-/* settle_sql.c: the two statements of a look. Errors: as source_sequence(). */
+/* settle_sql.c: the two statements of a look, and one that has a row when sequences have come to
+ * cache ids; none where that is not asked. Errors: as source_sequence(). */
 int source_settle_sql(struct mig_source *source, struct mig_buffer *latest,
-                      struct mig_buffer *holders, struct mig_error *err);
+                      struct mig_buffer *holders, struct mig_buffer *caches, struct mig_error *err);
 
 /* server.c: how this connection settles; a warning where that is less sure than it could be. */
 int source_choose_method(struct mig_source *source, struct mig_error *err);

@@ -226,6 +226,23 @@ def test_a_table_that_somebody_locks_at_the_source_holds_up_no_other(world, foll
     assert_whole(world)
 
 
+def test_a_sequence_that_comes_to_cache_ids_stops_it_before_one_is_passed(world, follow):
+    world.seed(300)
+    following = follow()
+    following.await_line("following run")
+    psql(world.v3, f"ALTER SEQUENCE group_messages_id_seq CACHE 20; {insert_message('one')}")
+    assert following.process.wait(timeout=20) == 1
+    following.reader.join()
+    assert "caches 20 ids a session" in following.err
+    assert not count(world.alpha, META, row(10, int(psql(world.v3, "SELECT max(id) FROM"
+                                                                   " group_messages"))))
+    psql(world.v3, "ALTER SEQUENCE group_messages_id_seq CACHE 1")
+    following = follow()
+    following.await_line("following run")
+    following.stop()
+    assert_whole(world)
+
+
 @pytest.mark.parametrize("how", ["frozen", "locked"])
 def test_a_node_that_does_not_answer_delays_no_other_for_long(world, follow, new_server, tool, freeze,
                                                               how):
