@@ -13,7 +13,8 @@ static const char *const kind_sql =
     " has_table_privilege('pg_catalog.pg_stat_activity', 'SELECT') AND"
     " has_function_privilege('pg_catalog.pg_stat_get_activity(integer)', 'EXECUTE') AND"
     " has_table_privilege('pg_catalog.pg_prepared_xacts', 'SELECT') AND"
-    " has_function_privilege('pg_catalog.pg_prepared_xact()', 'EXECUTE')";
+    " has_function_privilege('pg_catalog.pg_prepared_xact()', 'EXECUTE'),"
+    " has_function_privilege('pg_catalog.pg_stat_get_wal_receiver()', 'EXECUTE')";
 
 static enum settle_method choose(const struct mig_source *source, bool sees_locks)
 {
@@ -34,6 +35,7 @@ int source_choose_method(struct mig_source *source, struct mig_error *err)
     source->is_standby = mig_pg_bool(&answer, 0, 0);
     source->reached = source->is_standby ? 0 : INT64_MAX;
     source->sees_sessions = mig_pg_bool(&answer, 0, 2);
+    source->sees_receiver = mig_pg_bool(&answer, 0, 3);
     source->method = choose(source, mig_pg_bool(&answer, 0, 1));
     return MIG_OK;
 }
@@ -89,6 +91,32 @@ void mig_source_raise_floor(struct mig_source *source, int64_t wal)
 
     while (before < wal && !atomic_compare_exchange_weak(source->floor, &before, wal))
         ;
+}
+
+int source_note_wal(struct mig_source *source, int64_t *ret_end, int64_t *ret_written,
+                    struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result = source_query(
+        source,
+        "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE"
+        " pg_current_wal_insert_lsn() END - '0/0')::bigint, (CASE WHEN pg_is_in_recovery() THEN"
+        " pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END - '0/0')::bigint",
+        NULL, 0, &answer, err);
+
+    if (result != MIG_OK)
+        return result;
+    *ret_end = mig_pg_int64(&answer, 0, 0);
+    *ret_written = mig_pg_int64(&answer, 0, 1);
+    mig_source_raise_floor(source, *ret_end);
+    return MIG_OK;
+}
+
+int mig_source_note_wal(struct mig_source *source, struct mig_error *err)
+{
+    int64_t end, written;
+
+    return source_note_wal(source, &end, &written, err);
 }
 
 void mig_source_share_floor(struct mig_source *source, struct mig_source *other)

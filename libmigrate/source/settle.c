@@ -48,6 +48,10 @@ static int wait(struct waiting *waiting, struct mig_settling *settling, struct m
             return result;
         if (first)
             memcpy(waiting->targets, state.latest, sizeof waiting->targets);
+        /* A server that crashed may have forgotten some of what it gave out. */
+        for (int table = 0; table < MIG_TABLE_COUNT; table++)
+            if (state.latest[table] < waiting->targets[table])
+                waiting->targets[table] = state.latest[table];
         memcpy(waiting->bounds, state.settled, sizeof waiting->bounds);
         if (is_over(waiting))
             return MIG_OK;

@@ -65,11 +65,12 @@ static const char *const everybody =
 
 /* The oldest transaction in progress, and the number that the next one will have (32 bits of it):
  * all numbers below that have been taken. And of a standby how much WAL it has replayed, of how
- * much that it has. */
+ * much that it has, and whether (%s) it is being told more. */
 static const char *const numbers =
     "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint,"
     " (age('3'::xid)::bigint + 3) & 4294967295, pg_is_in_recovery(),"
-    " (pg_last_wal_replay_lsn() - '0/0')::bigint, (pg_last_wal_receive_lsn() - '0/0')::bigint";
+    " (pg_last_wal_replay_lsn() - '0/0')::bigint, (pg_last_wal_receive_lsn() - '0/0')::bigint,"
+    " %s";
 
 static int add_holders(struct mig_source *source, struct mig_buffer *sql, struct mig_error *err)
 {
@@ -84,7 +85,10 @@ static int add_holders(struct mig_source *source, struct mig_buffer *sql, struct
     case SETTLE_BY_TIME:
         break;
     }
-    return mig_buffer_print(sql, err, "%s", numbers);
+    return mig_buffer_print(sql, err, numbers,
+                            source->sees_receiver
+                                ? "(SELECT pid IS NOT NULL FROM pg_stat_get_wal_receiver())"
+                                : "true");
 }
 
 /* Whether any sequence has been told to cache ids. */

@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Looks that are open at a time for a table; more would tell the same a little earlier. */
-#define LOOKS_MAX 64
 #define SQL_LIMIT ((size_t) 16 << 10)
 
 /* What is settled, but that a source that crashes might not know of: until its WAL is written as
@@ -55,8 +53,17 @@ void mig_settling_free(struct mig_settling **settling)
     free(s);
 }
 
-/* Another connection may be one to another server, of which other things are to be asked: what was
- * waited for there is unknown here. */
+/* What was waited for at another server is unknown here, and one that crashed may give out once
+ * more what was not on its disk yet. */
+static void begin_anew(struct mig_settling *settling)
+{
+    forget_looks(settling);
+    memcpy(settling->bounds, settling->durable, sizeof settling->bounds);
+    memset(settling->in_memory, 0, sizeof settling->in_memory);
+    settling->replayed = 0;
+}
+
+/* Another connection may be one to another server, of which other things are to be asked. */
 static int meet_source(struct mig_settling *settling, struct mig_error *err)
 {
     struct mig_source *source = settling->source;
@@ -64,10 +71,9 @@ static int meet_source(struct mig_settling *settling, struct mig_error *err)
 
     while (settling->connections != source->connections && result == MIG_OK) {
         settling->connections = source->connections;
-        if (settling->method != source->method) {
+        if (settling->method != source->method)
             source_tell_method(source);
-            forget_looks(settling);
-        }
+        begin_anew(settling);
         settling->method = source->method;
         result = source_settle_sql(source, &settling->latest_sql, &settling->holders_sql,
                                    &settling->caches_sql, err);
@@ -125,22 +131,16 @@ static void note_durable(struct mig_settling *settling, enum mig_table table, in
 static int find_durable(struct mig_settling *settling, struct mig_settling_state *state,
                         struct mig_error *err)
 {
-    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
-    int result = MIG_OK;
+    const unsigned connections = settling->connections;
+    const bool any = memcmp(settling->bounds, settling->durable, sizeof settling->bounds) != 0;
+    int64_t wal_end = 0, wal_written = 0;
+    int result = any ? source_note_wal(settling->source, &wal_end, &wal_written, err) : MIG_OK;
 
-    if (memcmp(settling->bounds, settling->durable, sizeof settling->bounds) != 0)
-        result = source_query(
-            settling->source,
-            "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE"
-            " pg_current_wal_insert_lsn() END - '0/0')::bigint, (CASE WHEN pg_is_in_recovery() THEN"
-            " pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END - '0/0')::bigint",
-            NULL, 0, &answer, err);
-    if (result == MIG_OK && answer.rows > 0)
-        mig_source_raise_floor(settling->source, mig_pg_int64(&answer, 0, 0));
+    if (settling->source->connections != connections)
+        begin_anew(settling);
     for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
-        if (answer.rows > 0)
-            note_durable(settling, (enum mig_table) table, mig_pg_int64(&answer, 0, 0),
-                         mig_pg_int64(&answer, 0, 1));
+        if (any)
+            note_durable(settling, (enum mig_table) table, wal_end, wal_written);
         state->settled[table] = settling->bounds[table];
         state->bounds[table] = settling->durable[table];
     }
@@ -241,10 +241,11 @@ static struct source_numbers take_numbers(struct mig_settling *settling,
 {
     const int64_t oldest = mig_pg_int64(answer, 0, 0);
     const uint32_t ahead = (uint32_t) mig_pg_int64(answer, 0, 1) - (uint32_t) oldest;
-    const bool streams = mig_pg_text(answer, 0, 3) && mig_pg_text(answer, 0, 4);
+    const bool streams =
+        mig_pg_bool(answer, 0, 2) && mig_pg_text(answer, 0, 3) && mig_pg_text(answer, 0, 4);
     const int64_t replayed = streams ? mig_pg_int64(answer, 0, 3) : 0;
-    const bool stalled =
-        streams && replayed == settling->replayed && replayed < mig_pg_int64(answer, 0, 4);
+    const bool stalled = streams && replayed == settling->replayed &&
+                         (replayed < mig_pg_int64(answer, 0, 4) || !mig_pg_bool(answer, 0, 5));
 
     settling->replayed = replayed;
     return (struct source_numbers){oldest, oldest + ahead, stalled};

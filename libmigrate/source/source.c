@@ -140,6 +140,46 @@ int mig_source_next_id(struct mig_source *source, enum mig_table table, int64_t 
     return MIG_OK;
 }
 
+#define RANGES_AT_ONCE 256
+
+static int count_some_ranges(struct mig_source *source, const struct mig_table_info *info,
+                             struct mig_source_range *ranges, size_t count, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    mig_cleanup(mig_buffer_release) struct mig_buffer sql = MIG_BUFFER_INIT(SOURCE_SQL_LIMIT);
+    int result = mig_buffer_print(&sql, err,
+                                  "SELECT (SELECT count(*) FROM %s WHERE %s BETWEEN first AND last)"
+                                  " FROM (VALUES",
+                                  info->name, info->id_column);
+
+    for (size_t i = 0; i < count && result == MIG_OK; i++)
+        result =
+            mig_buffer_print(&sql, err, "%s (%zu, '%" PRId64 "'::bigint, '%" PRId64 "'::bigint)",
+                             i > 0 ? "," : "", i, ranges[i].first_id, ranges[i].last_id);
+    if (result == MIG_OK)
+        result = mig_buffer_print(&sql, err, ") AS r (place, first, last) ORDER BY place%c", 0);
+    if (result != MIG_OK ||
+        (result = source_query(source, (const char *) sql.data, NULL, 0, &answer, err)) != MIG_OK)
+        return result;
+    for (size_t i = 0; i < count; i++)
+        ranges[i].rows = (uint64_t) mig_pg_int64(&answer, (int) i, 0);
+    return MIG_OK;
+}
+
+int mig_source_count_ranges(struct mig_source *source, enum mig_table table,
+                            struct mig_source_range *ranges, size_t count, struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (size_t i = 0; i < count && result == MIG_OK; i += RANGES_AT_ONCE) {
+        const size_t some = count - i < RANGES_AT_ONCE ? count - i : RANGES_AT_ONCE;
+
+        if ((result = mig_stop_check(source->stop, err)) == MIG_OK)
+            result = count_some_ranges(source, mig_table_info(table), &ranges[i], some, err);
+    }
+    return result;
+}
+
 int mig_source_next_band(struct mig_source *source, enum mig_table table, int64_t first_id,
                          int64_t last_id, uint64_t limit, bool *ret_found, int64_t *ret_start,
                          uint64_t *ret_rows, struct mig_error *err)

@@ -78,6 +78,8 @@ bool mig_source_settles_by_time(const struct mig_source *source);
  * was settled is in it. It rises by itself. 0: none is known. */
 int64_t mig_source_floor(const struct mig_source *source);
 void mig_source_raise_floor(struct mig_source *source, int64_t wal);
+/* Raises it to where whoever answers now is: what was seen of it no other server may lack. */
+int mig_source_note_wal(struct mig_source *source, struct mig_error *err);
 /* The floor is the other's from now on, which outlives it. */
 void mig_source_share_floor(struct mig_source *source, struct mig_source *other);
 
@@ -154,6 +156,13 @@ int mig_source_count(struct mig_source *source, enum mig_table table, int64_t fi
  * as it is. */
 int mig_source_next_id(struct mig_source *source, enum mig_table table, int64_t first_id,
                        int64_t last_id, bool *ret_found, int64_t *ret_id, struct mig_error *err);
+/* The same of many ranges at once, each by itself. */
+struct mig_source_range {
+    int64_t first_id, last_id;
+    uint64_t rows; /* filled in */
+};
+int mig_source_count_ranges(struct mig_source *source, enum mig_table table,
+                            struct mig_source_range *ranges, size_t count, struct mig_error *err);
 
 /* The first band of nodes' tables that has rows with ids in [first_id, last_id], neither below 0:
  * where it begins, and how many rows of it are in the range, counted up to limit. *ret_found is

@@ -59,6 +59,7 @@ struct mig_source {
     enum settle_method method; /* of this connection */
     bool is_standby;
     bool sees_sessions; /* and who is prepared */
+    bool sees_receiver; /* whether a standby is being told of more */
     int64_t
         reached; /* WAL that this server is known to have replayed; INT64_MAX: it is a primary */
     _Atomic int64_t own_floor;
@@ -87,6 +88,10 @@ int source_recover(struct mig_source *source, struct mig_retry *retry, const str
 /* server.c: whether the server has what was settled elsewhere. Errors: as pg; MIG_E_TEMPORARY: not
  * yet. */
 int source_reach_floor(struct mig_source *source, struct mig_error *err);
+
+/* server.c: how far the WAL of whoever answers has come, and is written; raises the floor. */
+int source_note_wal(struct mig_source *source, int64_t *ret_end, int64_t *ret_written,
+                    struct mig_error *err);
 
 /* server.c: connects anew to a server that was a standby. Errors: as source_recover(). */
 int source_leave_promoted(struct mig_source *source, struct mig_error *err);
