@@ -237,12 +237,14 @@ static int raise_bound(struct mig_node *node, const struct mig_run *run,
         return MIG_OK;
     return mig_pg_query(node->pg,
                         "UPDATE xmtp_migrate.runs SET bounds = jsonb_set(bounds, ARRAY[$2],"
-                        " to_jsonb($3::text)), source_wal = $4 WHERE run = $1 AND"
+                        " to_jsonb($3::text)), source_wal = $4, by_time = by_time OR $5 WHERE run"
+                        " = $1 AND"
                         " (bounds->>$2)::bigint < $3::bigint",
                         (const char *const[]){run->facts.run, mig_table_info(part->table)->name,
                                               node_number(part->last_id, last),
-                                              node_number(run->source_wal, wal)},
-                        4, &answer, err);
+                                              node_number(run->source_wal, wal),
+                                              run->by_time ? "t" : "f"},
+                        5, &answer, err);
 }
 
 /* Which rows the run rejected: those whose letters are staged in this transaction. */

@@ -92,6 +92,7 @@ struct mig_run {
                                          apart; "" when that is not known */
     int64_t
         source_wal; /* how far the source's WAL had come when these were settled; 0: not known */
+    bool by_time;   /* some of that was settled by time: rows may come late */
     bool told;      /* its account was given out, as mig_node_run_told() says on this node */
     bool finished;  /* on this node */
     bool has_parts; /* on this node */
@@ -148,11 +149,12 @@ int mig_node_position(struct mig_node *node, const char *run, enum mig_table tab
                       int64_t *ret_last_id, struct mig_error *err);
 
 /* Settled parts of a table in the run's books, rising, and how many rows each was counted to have;
- * recent: of the last hour in which any were loaded. Free with free(). */
+ * of the last ones no more than last, 0: of all. Free with free(). */
 struct mig_part_count {
     int64_t first_id, last_id, counted;
+    bool closes; /* its counts add up, as far as they go */
 };
-int mig_node_part_counts(struct mig_node *node, const char *run, enum mig_table table, bool recent,
+int mig_node_part_counts(struct mig_node *node, const char *run, enum mig_table table, size_t last,
                          struct mig_part_count **ret_parts, size_t *ret_count,
                          struct mig_error *err);
 

@@ -84,6 +84,7 @@ static int take_run(const struct mig_node *node, const struct mig_pg_result *ans
     take_text(run.source, sizeof run.source, answer, row, 10);
     run.told = mig_pg_bool(answer, row, 11);
     run.source_wal = mig_pg_int64(answer, row, 12);
+    run.by_time = mig_pg_bool(answer, row, 13);
     if ((result = bounds_from_json(node, mig_pg_text(answer, row, 7), &run, err)) == MIG_OK)
         *ret_run = run;
     return result;
@@ -93,7 +94,7 @@ static int take_run(const struct mig_node *node, const struct mig_pg_result *ans
     "run, network, as_of_ns, profile, policy_digest, payer, originator, bounds::text,"             \
     " finished_at IS NOT NULL,"                                                                    \
     " EXISTS (SELECT FROM xmtp_migrate.parts p WHERE p.run = runs.run), source, told_at IS NOT "   \
-    "NULL, source_wal"
+    "NULL, source_wal, by_time"
 
 int mig_node_find_run(struct mig_node *node, const char *run, bool *ret_found,
                       struct mig_run *ret_run, struct mig_error *err)
@@ -199,15 +200,16 @@ static int insert_run(struct mig_node *node, const struct mig_run *run, struct m
                                   (const char *) pinned.data,
                                   run->source,
                                   run->fresh ? "t" : "f",
-                                  node_number(run->source_wal, wal)};
+                                  node_number(run->source_wal, wal),
+                                  run->by_time ? "t" : "f"};
 
     if (result != MIG_OK)
         return result;
     return mig_pg_query(node->pg,
                         "WITH begun AS (INSERT INTO xmtp_migrate.runs (run, network, as_of_ns,"
                         " profile, policy_digest, payer, originator, bounds, pinned, source, fresh,"
-                        " source_wal) VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9::jsonb,"
-                        " $10, $11, $12)"
+                        " source_wal, by_time) VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb,"
+                        " $9::jsonb, $10, $11, $12, $13)"
                         " RETURNING run) INSERT INTO xmtp_migrate.trackers (run, source_table,"
                         " last_migrated_id) SELECT run, source_table, last_migrated_id FROM begun,"
                         " migration_tracker",

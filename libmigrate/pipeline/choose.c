@@ -43,6 +43,7 @@ static int look_at_node(struct mig_node *node, struct known *known, size_t index
                 known->run.bounds[table] = run.bounds[table];
         if (run.source_wal > known->run.source_wal)
             known->run.source_wal = run.source_wal;
+        known->run.by_time = known->run.by_time || run.by_time;
         return MIG_OK;
     }
     /* Begun on some nodes and stopped before the others: nothing was loaded, so it is the newer.
@@ -116,6 +117,7 @@ static int settle_all(struct mig_source *source, struct mig_run *run, struct mig
     for (int table = 0; table < MIG_TABLE_COUNT; table++)
         run->bounds[table] = settled[table].bound;
     run->source_wal = mig_source_floor(source);
+    run->by_time = mig_source_settles_by_time(source);
     return MIG_OK;
 }
 

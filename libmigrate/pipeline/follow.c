@@ -113,6 +113,8 @@ static int step(struct follow *follow, bool *ret_moved, struct mig_error *err)
     if ((result = mig_settling_look(follow->settling, &follow->state, err)) != MIG_OK)
         return result;
     follow->job.run.source_wal = mig_source_floor(follow->job.sources.items[0]);
+    follow->job.run.by_time =
+        follow->job.run.by_time || mig_source_settles_by_time(follow->job.sources.items[0]);
     follow_tell(follow);
     if ((result = follow_lead_on(follow, &led, err)) != MIG_OK ||
         (result = follow_catch_up(follow, &caught_up, err)) != MIG_OK)

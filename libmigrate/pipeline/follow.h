@@ -37,11 +37,12 @@ struct follow {
     struct renew *renew;
     int64_t fronts[MIG_TABLE_COUNT]; /* where the nodes are that are farthest */
     struct group ahead, behind;
-    int64_t moved_ns, tidy_ns, comeback_ns; /* when it moved last; when the others are due */
-    int64_t lacking_ns[MIG_TABLE_COUNT];    /* since when rows are settled that a node lacks */
-    int64_t told_pid;                       /* the writer that was told of */
-    bool untidy;                            /* a node came back */
-    struct scout *scout;                    /* on its way to nodes that are away */
+    /* When it moved last; when the others are due. */
+    int64_t moved_ns, tidy_ns, late_ns, comeback_ns;
+    int64_t lacking_ns[MIG_TABLE_COUNT]; /* since when rows are settled that a node lacks */
+    int64_t told_pid;                    /* the writer that was told of */
+    bool untidy;                         /* a node came back */
+    struct scout *scout;                 /* on its way to nodes that are away */
     struct mig_follow_summary summary;
     uint32_t lags[FOLLOW_LAG_MS + 1];
     uint64_t lag_count;
@@ -55,6 +56,8 @@ struct run_place *follow_place(const struct follow *follow, size_t index);
 bool follow_equally_far(const int64_t *a, const int64_t *b);
 /* Asks all nodes that are there. */
 int follow_ask_positions(struct follow *follow, struct mig_error *err);
+/* Some were put back: the front is where they are now. */
+void follow_fall_back(struct follow *follow);
 /* Those at the front go on to what is settled; *ret_moved is false when there was nothing. */
 int follow_lead_on(struct follow *follow, bool *ret_moved, struct mig_error *err);
 /* Some of those behind get a slice nearer. */

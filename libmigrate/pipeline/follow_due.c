@@ -42,21 +42,21 @@ static int find_strays(void *context, const bool *wanted, struct read_range **re
 }
 
 /* By time, what was settled may have grown: then the nodes are not as far as they were. */
-static int find_late(struct follow *follow, bool *ret_any, struct mig_error *err)
+static int find_late(struct follow *follow, bool *any, struct mig_error *err)
 {
-    int result = pipeline_reopen_late(&follow->job, true, ret_any, err);
+    int result = pipeline_reopen_late(&follow->job, true, any, err);
 
-    if (result != MIG_OK || !*ret_any)
-        return result;
-    for (int table = 0; table < MIG_TABLE_COUNT; table++)
-        follow->fronts[table] = INT64_MIN;
-    return follow_ask_positions(follow, err);
+    follow->late_ns = mig_time_monotonic_ns() + FOLLOW_TIDY_NS;
+    if (*any)
+        follow_fall_back(follow);
+    return result;
 }
 
 int follow_look_back(struct follow *follow, struct mig_error *err)
 {
+    const bool due = mig_time_monotonic_ns() >= follow->late_ns;
     bool any = false;
-    int result = find_late(follow, &any, err);
+    int result = due ? find_late(follow, &any, err) : MIG_OK;
 
     return result == MIG_OK && !any ? follow_tidy(follow, err) : result;
 }
@@ -174,6 +174,9 @@ int follow_look_for_nodes(struct follow *follow, struct mig_error *err)
         return result;
     mig_retry_succeeded(&job->retry);
     follow->untidy = true;
-    result = follow_ask_positions(follow, err);
-    return result == MIG_OK ? open_renew(follow, err) : result;
+    /* What came late while a node was away is to be found before it gets more than is looked at. */
+    if ((result = follow_ask_positions(follow, err)) != MIG_OK ||
+        (result = find_late(follow, &(bool){false}, err)) != MIG_OK)
+        return result;
+    return open_renew(follow, err);
 }

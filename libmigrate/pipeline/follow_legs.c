@@ -27,6 +27,14 @@ static void find_fronts(struct follow *follow)
     memcpy(follow->job.run.bounds, follow->fronts, sizeof follow->fronts);
 }
 
+void follow_fall_back(struct follow *follow)
+{
+    for (int table = 0; table < MIG_TABLE_COUNT; table++)
+        follow->fronts[table] = INT64_MIN;
+    find_fronts(follow);
+    follow->ahead.valid = follow->behind.valid = false;
+}
+
 int follow_ask_positions(struct follow *follow, struct mig_error *err)
 {
     int result = MIG_OK;

@@ -4,78 +4,131 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-static void free_parts(struct mig_part_count **parts)
+/* Parts of a table that are looked at while others come: what is late was drawn a moment before
+ * what was brought last. */
+#define RECENT_PARTS 64
+
+/* A node's parts of a table, and what the source has of them now. */
+struct counted {
+    struct mig_part_count *parts;
+    struct mig_source_range *ranges;
+    size_t count;
+};
+
+static void counted_release(struct counted *counted)
 {
-    free(*parts);
+    free(counted->parts);
+    free(counted->ranges);
 }
 
-/* The first of some parts of which the source has more rows than were counted, or NULL. V3 deletes
- * rows as well, though only such as are older than these: fewer are no news. */
-static int find_grown(struct mig_source *source, enum mig_table table,
-                      const struct mig_part_count *parts, size_t count,
-                      const struct mig_part_count **ret_grown, uint64_t *ret_rows,
-                      struct mig_error *err)
+static bool are_same_ranges(const struct counted *a, const struct counted *b)
 {
-    int64_t counted = 0;
-    uint64_t there;
-    int result;
+    bool same = a->count == b->count;
 
-    *ret_grown = NULL;
-    for (size_t i = 0; i < count; i++)
-        counted += parts[i].counted;
-    if (count == 0 || (result = mig_source_count(source, table, parts[0].first_id,
-                                                 parts[count - 1].last_id, &there, err)) != MIG_OK)
-        return count == 0 ? MIG_OK : result;
-    for (size_t i = 0; i < count && (int64_t) there > counted; i++) {
-        uint64_t rows;
+    for (size_t i = 0; i < a->count && same; i++)
+        same = a->parts[i].first_id == b->parts[i].first_id &&
+               a->parts[i].last_id == b->parts[i].last_id;
+    return same;
+}
 
-        result = mig_source_count(source, table, parts[i].first_id, parts[i].last_id, &rows, err);
-        if (result != MIG_OK)
-            return result;
-        if ((int64_t) rows <= parts[i].counted)
-            continue;
-        *ret_grown = &parts[i];
-        *ret_rows = rows - (uint64_t) parts[i].counted;
-        return MIG_OK;
+/* Nodes that have the same parts are one question to the source. */
+static int count_parts(struct run_job *job, struct mig_node *node, enum mig_table table,
+                       bool recent, struct counted *counted, struct mig_error *err)
+{
+    mig_cleanup(counted_release) struct counted next = {0};
+    struct counted before = *counted;
+    int result = mig_node_part_counts(node, job->run.facts.run, table, recent ? RECENT_PARTS : 0,
+                                      &next.parts, &next.count, err);
+
+    if (result != MIG_OK)
+        return result;
+    if (before.ranges && are_same_ranges(&next, &before)) {
+        next.ranges = mig_take(counted->ranges);
+    } else {
+        next.ranges = calloc(next.count + 1, sizeof *next.ranges);
+        if (!next.ranges)
+            return mig_fail(err, MIG_E_NOMEM, "out of memory");
+        for (size_t i = 0; i < next.count; i++)
+            next.ranges[i] =
+                (struct mig_source_range){next.parts[i].first_id, next.parts[i].last_id, 0};
+        result =
+            mig_source_count_ranges(job->sources.items[0], table, next.ranges, next.count, err);
     }
+    if (result != MIG_OK)
+        return result;
+    before = *counted;
+    *counted = next;
+    next = before;
     return MIG_OK;
 }
 
-static int reopen_table(struct run_job *job, struct mig_node *node, enum mig_table table,
-                        bool recent, bool *any, struct mig_error *err)
+/* The first part that has grown, and every one behind it: all of these are read once more. V3
+ * deletes rows as well: fewer are no news. */
+static bool find_grown(const struct counted *counted, size_t *ret_first, bool *ret_closes)
 {
-    mig_cleanup(free_parts) struct mig_part_count *parts = NULL;
-    const struct mig_part_count *grown;
-    uint64_t rows = 0;
-    size_t count = 0;
-    int result;
+    size_t i = 0;
 
-    if ((result = mig_node_part_counts(node, job->run.facts.run, table, recent, &parts, &count,
-                                       err)) != MIG_OK ||
-        (result = find_grown(job->sources.items[0], table, parts, count, &grown, &rows, err)) !=
-            MIG_OK ||
-        !grown)
-        return result;
-    mig_log(
-        job->hooks, MIG_LOG_WARN,
-        "node '%s': %" PRIu64 " rows of %s came to the source up to id %" PRId64
-        " after that was taken for settled: what is there from %" PRId64 " on is read once more",
-        mig_node_name(node), rows, mig_table_info(table)->name, grown->last_id, grown->first_id);
-    *any = true;
-    return mig_node_reopen(node, &job->run, table, grown->first_id, err);
+    while (i < counted->count && (int64_t) counted->ranges[i].rows <= counted->parts[i].counted)
+        i++;
+    *ret_first = i;
+    *ret_closes = true;
+    for (size_t j = i; j < counted->count; j++)
+        *ret_closes = *ret_closes && counted->parts[j].closes;
+    return i < counted->count;
 }
 
-int pipeline_reopen_late(struct run_job *job, bool recent, bool *ret_any, struct mig_error *err)
+static int reopen(struct run_job *job, struct mig_node *node, enum mig_table table,
+                  const struct mig_part_count *grown, uint64_t rows, struct mig_error *err)
 {
-    const bool by_time = mig_source_settles_by_time(job->sources.items[0]);
-    bool any = false;
+    struct mig_source *source = job->sources.items[0];
+    int result;
+
+    mig_log(job->hooks, MIG_LOG_WARN,
+            "node '%s': %" PRIu64 " rows of %s came to the source up to id %" PRId64
+            " after that was taken for settled: what is there from %" PRId64
+            " on is read once more",
+            mig_node_name(node), rows - (uint64_t) grown->counted, mig_table_info(table)->name,
+            grown->last_id, grown->first_id);
+    if ((result = mig_source_note_wal(source, err)) != MIG_OK)
+        return result;
+    job->run.source_wal = mig_source_floor(source);
+    if ((result = mig_node_reopen(node, &job->run, table, grown->first_id, err)) == MIG_OK)
+        job->places[mig_node_index(node)].positions[table] =
+            grown->first_id == INT64_MIN ? INT64_MIN : grown->first_id - 1;
+    return result;
+}
+
+static int look_at_node(struct run_job *job, struct mig_node *node, enum mig_table table,
+                        bool recent, struct counted *counted, bool *any, struct mig_error *err)
+{
+    size_t first;
+    bool closes;
+    int result = count_parts(job, node, table, recent, counted, err);
+
+    if (result != MIG_OK || !find_grown(counted, &first, &closes))
+        return result;
+    if (!closes) {
+        mig_log(job->hooks, MIG_LOG_WARN,
+                "node '%s': the books do not add up of what it has of %s from id %" PRId64
+                " on: rows that came late there are not looked for",
+                mig_node_name(node), mig_table_info(table)->name, counted->parts[first].first_id);
+        return MIG_OK;
+    }
+    result = reopen(job, node, table, &counted->parts[first], counted->ranges[first].rows, err);
+    *any = *any || result == MIG_OK;
+    return result;
+}
+
+int pipeline_reopen_late(struct run_job *job, bool recent, bool *any, struct mig_error *err)
+{
     int result = MIG_OK;
 
-    for (size_t i = 0; by_time && i < job->nodes.count; i++)
-        for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++)
-            result =
-                reopen_table(job, job->nodes.items[i], (enum mig_table) table, recent, &any, err);
-    if (result == MIG_OK)
-        *ret_any = any;
+    for (int table = 0; job->run.by_time && table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
+        mig_cleanup(counted_release) struct counted counted = {0};
+
+        for (size_t i = 0; i < job->nodes.count && result == MIG_OK; i++)
+            result = look_at_node(job, job->nodes.items[i], (enum mig_table) table, recent,
+                                  &counted, any, err);
+    }
     return result;
 }

@@ -118,12 +118,12 @@ static int lose_all(struct run_job *job, const struct mig_error *why, struct mig
 #define LATE_ROUNDS 4
 
 /* The chain's share of what came late was not set aside with the others. */
-static int find_late(struct run *run, bool *ret_any, struct mig_error *err)
+static int find_late(struct run *run, bool *any, struct mig_error *err)
 {
     struct mig_error why = MIG_ERROR_INIT;
-    int result = pipeline_reopen_late(&run->job, false, ret_any, err);
+    int result = pipeline_reopen_late(&run->job, false, any, err);
 
-    if (result == MIG_OK && *ret_any && run->spool) {
+    if (result == MIG_OK && *any && run->spool) {
         mig_fail(&why, MIG_E_PARTIAL, "rows came late");
         run_leave_spool(run, &why);
     }

@@ -69,9 +69,10 @@ int run_job_pass(struct run_job *job, const char *stage, uint64_t total_rows, ru
 /* Tries once to bring back nodes that are awaited, and begins the run on them. */
 int run_job_bring_back(struct run_job *job, size_t *ret_back, struct mig_error *err);
 
-/* late.c: where ranges are settled by time, reopens the books of nodes from the first part on that
- * the source has more rows of by now; recent: of those parts that were loaded last. */
-int pipeline_reopen_late(struct run_job *job, bool recent, bool *ret_any, struct mig_error *err);
+/* late.c: where ranges were settled by time, reopens the books of nodes from the first part on that
+ * the source has more rows of by now, and puts these nodes back there; recent: of the last parts
+ * alone. *any becomes true with the first, even where the others then fail. */
+int pipeline_reopen_late(struct run_job *job, bool recent, bool *any, struct mig_error *err);
 
 /* Marks everybody as lacking something. */
 void run_job_want_all(struct run_job *job);
