@@ -152,10 +152,6 @@ int mig_source_estimate(struct mig_source *source, enum mig_table table, uint64_
 int mig_source_count(struct mig_source *source, enum mig_table table, int64_t first_id,
                      int64_t last_id, uint64_t *ret_rows, struct mig_error *err);
 
-/* The lowest id in [first_id, last_id]. *ret_found is false when there is none: then *ret_id stays
- * as it is. */
-int mig_source_next_id(struct mig_source *source, enum mig_table table, int64_t first_id,
-                       int64_t last_id, bool *ret_found, int64_t *ret_id, struct mig_error *err);
 /* The same of many ranges at once, each by itself. */
 struct mig_source_range {
     int64_t first_id, last_id;
@@ -163,6 +159,11 @@ struct mig_source_range {
 };
 int mig_source_count_ranges(struct mig_source *source, enum mig_table table,
                             struct mig_source_range *ranges, size_t count, struct mig_error *err);
+
+/* The lowest id in [first_id, last_id]. *ret_found is false when there is none: then *ret_id stays
+ * as it is. */
+int mig_source_next_id(struct mig_source *source, enum mig_table table, int64_t first_id,
+                       int64_t last_id, bool *ret_found, int64_t *ret_id, struct mig_error *err);
 
 /* The first band of nodes' tables that has rows with ids in [first_id, last_id], neither below 0:
  * where it begins, and how many rows of it are in the range, counted up to limit. *ret_found is

@@ -88,6 +88,17 @@ class Run(Case):
                         FROM xmtp_migrate.runs""") == "t" for dsn in place.nodes)
 
 
+class Late(Run):
+    """Of a run that had settled by time, and is not finished: its books are reopened."""
+
+    def place(self, worlds, **options):
+        place = Case.place(self, worlds, state="run", v3="late", **options)
+        for dsn in place.nodes:
+            psql(dsn, """UPDATE xmtp_migrate.runs
+                SET by_time = true, finished_at = NULL, told_at = NULL""")
+        return place
+
+
 class Bundle(Case):
     """path is the suffix of the bundle: none is a folder."""
 
@@ -207,6 +218,7 @@ CASES = [
     Run("run", "bulk", 1), Run("run", "bulk", 2), Run("run", "staging", 1),
     Run("run", "staging", 2), Run("run", "away", 2, long=True), Run("run", "beside", 1, long=True),
     Run("run", "again", 2, long=True),
+    Late("run", "late", 2, long=True),
     Export("export", "folder", 0), Export("export", "tar", 0),
     Transform("transform", "folder", 0), Transform("transform", "tar", 0),
     Load("load", "bulk", 1), Load("load", "bulk", 2), Load("load", "staging", 1),

@@ -63,7 +63,12 @@ GROWN = f"""
     SELECT now() - interval '1 minute', '\\x{"c0" * 32}', md5(g::text)::bytea, '\\x00',
         sha256(g::text::bytea), 0 FROM generate_series(1, 200) g"""
 MENDED = f"UPDATE group_messages SET group_id = '\\x{GROUP}' WHERE octet_length(group_id) <> 16"
-AFTERWARDS = {"mended": MENDED, "grown": GROWN}
+# A row in a gap of what a run has brought.
+LATE = f"""
+    INSERT INTO group_messages (id, created_at, group_id, data, group_id_data_hash, is_commit)
+    VALUES (400, '2025-12-31', '\\x{GROUP}', decode('0001000210{GROUP}{"00" * 8}01ff', 'hex'),
+        sha256('late'), false)"""
+AFTERWARDS = {"mended": MENDED, "grown": GROWN, "late": LATE}
 
 
 class ToolError(Exception):
@@ -123,7 +128,8 @@ class Worlds:
 
     def v3(self, now="as_run"):
         """With all that can be amiss in rows: as_run, or one that changes after a run of its own:
-        mended, some of it is put right; grown, more comes."""
+        mended, some of it is put right; grown, more comes; late, a row comes below what was taken for
+        settled."""
         def make(name):
             dsn = self.server.create_database(name)
             self.tool("xmtp-seed", "schema", "v3", "--dsn", dsn)
