@@ -119,6 +119,26 @@ static void free_flags(bool **flags)
     free(*flags);
 }
 
+#define STANDBY_PATIENCE_S 30
+
+/* A standby that is behind what was brought shows too little. WAL of another database is none of
+ * this one's. */
+static int reach_run(struct parity_check *check, struct mig_error *err)
+{
+    struct mig_source_identity pinned;
+    int result;
+
+    if (!check->terms.source[0] ||
+        mig_source_identity_parse(check->terms.source, &pinned, NULL) != MIG_OK ||
+        mig_source_check_same(check->source, &pinned, NULL) == MIG_E_REFUSED)
+        return MIG_OK;
+    mig_source_raise_floor(check->source, check->terms.source_wal);
+    mig_source_set_retry(check->source, STANDBY_PATIENCE_S);
+    result = mig_source_note_wal(check->source, err);
+    mig_source_set_retry(check->source, 0);
+    return result;
+}
+
 static int open_ends(struct parity_check *check, const struct mig_manifest *manifest,
                      const struct mig_parity_options *options, struct mig_error *err)
 {
@@ -134,7 +154,8 @@ static int open_ends(struct parity_check *check, const struct mig_manifest *mani
         (result = open_nodes(manifest, selected, check->hooks, check->stop, &ends, err)) !=
             MIG_OK ||
         (result = parity_terms_pin(&check->terms, manifest, options, ends.askers, ends.count,
-                                   check->hooks, err)) != MIG_OK)
+                                   check->hooks, err)) != MIG_OK ||
+        (result = reach_run(check, err)) != MIG_OK)
         return result;
     check->nodes = calloc(manifest->node_count, sizeof *check->nodes);
     if (!check->nodes)

@@ -30,7 +30,9 @@ struct parity_terms {
     int64_t as_of_ns, now_ns;
     bool has_run;
     char run[33];
-    int64_t bounds[MIG_TABLE_COUNT]; /* of the run */
+    int64_t bounds[MIG_TABLE_COUNT];  /* of the run */
+    char source[MIG_RUN_SOURCE_SIZE]; /* whose WAL, as far as it had come by then */
+    int64_t source_wal;
     struct mig_parity_sampling sampling;
 };
 

@@ -100,6 +100,10 @@ static void warn_of_later_runs(const struct parity_terms *terms, const struct mi
 static int take_run(struct parity_terms *terms, const struct mig_run *run, const char *name,
                     const char **first_name, bool as_of_given, struct mig_error *err)
 {
+    if (run->source_wal > terms->source_wal) {
+        terms->source_wal = run->source_wal;
+        memcpy(terms->source, run->source, sizeof terms->source);
+    }
     if (!terms->has_run) {
         terms->has_run = true;
         *first_name = name;

@@ -78,7 +78,8 @@ bool mig_source_settles_by_time(const struct mig_source *source);
  * was settled is in it. It rises by itself. 0: none is known. */
 int64_t mig_source_floor(const struct mig_source *source);
 void mig_source_raise_floor(struct mig_source *source, int64_t wal);
-/* Raises it to where whoever answers now is: what was seen of it no other server may lack. */
+/* Raises it to where whoever answers now is, once that has come to where it was: what was seen of
+ * it no other server may lack. Errors: MIG_E_TEMPORARY (a standby is behind). */
 int mig_source_note_wal(struct mig_source *source, struct mig_error *err);
 /* The floor is the other's from now on, which outlives it. */
 void mig_source_share_floor(struct mig_source *source, struct mig_source *other);
