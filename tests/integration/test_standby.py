@@ -111,7 +111,7 @@ def test_a_standby_is_read_and_followed_and_says_that_it_settles_by_time(replica
     assert "came to the source" not in following.err
     account = following.stop()
     assert account["verdict"] == "green", account
-    replica.catch_up()
+    replica.read_from(world.v3)
     assert_whole(world)
 
 
@@ -144,6 +144,7 @@ def test_a_row_that_comes_late_all_the_same_is_found(replica, world, follow, com
         until(lambda: holds(world, gap))
         assert following.stop()["verdict"] == "green"
     assert holds(world, gap) and holds(world, last)
+    replica.read_from(world.v3)
     account = assert_whole(world)
     # What was loaded before counts as loaded still.
     assert account["kinds"]["group_messages"].get("already_there", 0) == 0
@@ -274,6 +275,7 @@ def test_a_role_that_sees_less_follows_all_the_same(world, follow, right, by_tim
             assert not count(world.alpha, META, f"originator_sequence_id = {late}")
         until(lambda: holds(world, late))
         assert following.stop()["verdict"] == "green"
+        world.edit(lambda document: document["source"].update(dsn=world.v3))
         assert_whole(world)
     finally:
         tear_down_role(world)
