@@ -251,4 +251,10 @@ struct mig_stop {
 /* MIG_OK, or MIG_E_CANCELLED once stop was requested. stop may be NULL. */
 int mig_stop_check(const struct mig_stop *stop, struct mig_error *err);
 
+/* How long somebody may be silent; 0 is for ever. */
+struct mig_patience {
+    unsigned seconds, hurried_s;
+    const struct mig_stop *hurry; /* once that is asked for, hurried_s counts; may be NULL */
+};
+
 #endif

@@ -112,9 +112,9 @@ size_t mig_node_index(const struct mig_node *node)
     return (size_t) (node->entry - node->manifest->nodes);
 }
 
-void mig_node_set_patience(struct mig_node *node, unsigned seconds)
+void mig_node_set_patience(struct mig_node *node, struct mig_patience patience)
 {
-    mig_pg_set_patience(node->pg, seconds);
+    mig_pg_set_patience(node->pg, patience);
 }
 
 bool mig_node_alive(const struct mig_node *node)

@@ -37,7 +37,7 @@ void mig_node_close(struct mig_node **node);
 const char *mig_node_name(const struct mig_node *node);
 size_t mig_node_index(const struct mig_node *node); /* among the manifest's */
 /* As mig_pg_set_patience(). */
-void mig_node_set_patience(struct mig_node *node, unsigned seconds);
+void mig_node_set_patience(struct mig_node *node, struct mig_patience patience);
 /* Whether its connection still stands, as far as is known without asking. */
 bool mig_node_alive(const struct mig_node *node);
 

@@ -6,6 +6,7 @@
 #include "libmigrate/pg/pg_private.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,15 +17,18 @@ void pg_clear(PGresult **result)
     *result = NULL;
 }
 
-void mig_pg_set_patience(struct mig_pg *pg, unsigned seconds)
+void mig_pg_set_patience(struct mig_pg *pg, struct mig_patience patience)
 {
-    pg->patience_s = seconds;
+    pg->patience = patience;
 }
 
 static bool is_too_long(const struct mig_pg *pg, int64_t since_ns)
 {
-    return pg->patience_s > 0 &&
-           mig_time_monotonic_ns() - since_ns > pg->patience_s * MIG_NS_PER_SECOND;
+    const struct mig_patience *patience = &pg->patience;
+    const bool hurries = mig_stop_check(patience->hurry, NULL) != MIG_OK;
+    const unsigned seconds = hurries ? patience->hurried_s : patience->seconds;
+
+    return seconds > 0 && mig_time_monotonic_ns() - since_ns > seconds * MIG_NS_PER_SECOND;
 }
 
 int pg_wait(struct mig_pg *pg, bool for_write, struct mig_error *err)
@@ -52,8 +56,8 @@ int pg_wait(struct mig_pg *pg, bool for_write, struct mig_error *err)
         }
         if (is_too_long(pg, since_ns)) {
             pg->lost = true;
-            mig_fail(err, MIG_E_TEMPORARY, "%s (%s): no answer for %u s", pg->subject, pg->place,
-                     pg->patience_s);
+            mig_fail(err, MIG_E_TEMPORARY, "%s (%s): no answer for %" PRId64 " s", pg->subject,
+                     pg->place, (mig_time_monotonic_ns() - since_ns) / MIG_NS_PER_SECOND);
             return mig_hint(err, "see whether the server hangs, or somebody holds a lock there");
         }
     }

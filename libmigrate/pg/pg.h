@@ -30,8 +30,8 @@ int mig_pg_open(const char *dsn, const struct mig_pg_options *options, struct mi
 void mig_pg_close(struct mig_pg **pg);
 int mig_pg_server_version(const struct mig_pg *pg); /* 150004 */
 /* For how long a server may be silent while it is waited for, before the connection counts as lost:
- * for sessions whose statements are all short. 0, as at the beginning: for ever. */
-void mig_pg_set_patience(struct mig_pg *pg, unsigned seconds);
+ * for sessions whose statements are all short. At the beginning: for ever. */
+void mig_pg_set_patience(struct mig_pg *pg, struct mig_patience patience);
 /* Whether the connection still stands, as far as is known without asking the server. */
 bool mig_pg_alive(const struct mig_pg *pg);
 /* Whether it can be asked something new as well: nothing is under way. */

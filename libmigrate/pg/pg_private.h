@@ -16,9 +16,9 @@ struct mig_pg {
     char state[6]; /* SQLSTATE of the last failure; none if the server gave none */
     const struct mig_stop *stop;
     int64_t statement_timeout_s, lock_timeout_s;
-    int64_t asked_ns;    /* when the statement under way was sent */
-    unsigned patience_s; /* of a wait without a byte; 0: none is too long */
-    bool timed_out;      /* the last failure was statement_timeout_s */
+    int64_t asked_ns;             /* when the statement under way was sent */
+    struct mig_patience patience; /* of a wait without a byte */
+    bool timed_out;               /* the last failure was statement_timeout_s */
     bool lost;           /* libpq itself failed: nobody knows where the connection stands */
     bool leaving;        /* what is under way is being left: a wish to stop leaves time for that */
     int64_t leave_by_ns; /* when that time ends; 0 until somebody asked to stop */

@@ -15,6 +15,7 @@
 #define FINISH_NS (8 * MIG_NS_PER_SECOND) /* for what is in hand once a stop is asked for */
 /* For a node that does not answer; the others wait for it. Less than who asks for an end has. */
 #define NODE_PATIENCE_S 6
+#define END_PATIENCE_S 4 /* once an end is asked for */
 
 bool follow_asked_to_end(const struct follow *follow)
 {
@@ -84,9 +85,6 @@ static int survive(struct follow *follow, int result, struct mig_error *failure,
     for (size_t i = job->nodes.count; i > 0 && result == MIG_E_TEMPORARY; i--) {
         if (mig_node_alive(job->nodes.items[i - 1]))
             continue;
-        if (job->nodes.count > 1)
-            mig_log(job->hooks, MIG_LOG_WARN, "%s: the other nodes go on without it",
-                    failure->message);
         if ((result = mig_nodes_set_aside(&job->nodes, i - 1, failure, err)) != MIG_OK)
             return result;
         if (job->nodes.count > 0)
@@ -225,7 +223,7 @@ static int begin(struct follow *follow, struct mig_error *err)
     job->ease = follow->ease;
     for (int table = 0; table < MIG_TABLE_COUNT; table++)
         follow->lacking_ns[table] = mig_time_monotonic_ns();
-    run_job_set_patience(job, NODE_PATIENCE_S);
+    run_job_set_patience(job, NODE_PATIENCE_S, END_PATIENCE_S);
     follow->untidy = true;
     follow->tidy_ns = mig_time_monotonic_ns() + FOLLOW_TIDY_NS;
     if ((result = follow_ask_positions(follow, err)) != MIG_OK)
@@ -248,9 +246,9 @@ static int check_nodes(const struct follow *follow, struct mig_error *err)
     return nodes->away[0].why.code;
 }
 
-/* What is in hand is done; the books are made whole for as long as that takes no time. */
-static int end(struct follow *follow, struct mig_follow_summary *ret_summary,
-               struct mig_account **ret_account, struct mig_error *err)
+/* The books are made whole for as long as that takes no time. */
+static int close_books(struct follow *follow, struct mig_account **ret_account,
+                       struct mig_error *err)
 {
     const bool costly =
         pipeline_renew_due_ns(follow->renew) - mig_time_monotonic_ns() > FOLLOW_TIDY_NS;
@@ -258,17 +256,27 @@ static int end(struct follow *follow, struct mig_follow_summary *ret_summary,
     bool locked = false;
     int result;
 
-    follow->job.ease = NULL;
-    run_job_set_patience(&follow->job, 0);
     if ((result = follow_ask_positions(follow, err)) != MIG_OK ||
         (result = follow_packages_locked(follow, &locked, err)) != MIG_OK ||
         (!costly && !locked &&
          (result = pipeline_renew_packages(follow->renew, true, &node, err)) != MIG_OK) ||
         (result = follow_tidy(follow, err)) != MIG_OK ||
-        (result = check_nodes(follow, err)) != MIG_OK ||
-        (result = mig_account_read(&follow->job.nodes, follow->job.run.facts.run, ret_account,
-                                   err)) != MIG_OK)
+        (result = check_nodes(follow, err)) != MIG_OK)
         return result;
+    return mig_account_read(&follow->job.nodes, follow->job.run.facts.run, ret_account, err);
+}
+
+/* What is in hand is done; who does not answer now is left to the next time. */
+static int end(struct follow *follow, struct mig_follow_summary *ret_summary,
+               struct mig_account **ret_account, struct mig_error *err)
+{
+    struct mig_error failure = MIG_ERROR_INIT;
+    int result;
+
+    follow->job.ease = NULL;
+    while ((result = close_books(follow, ret_account, &failure)) != MIG_OK)
+        if ((result = survive(follow, result, &failure, err)) != MIG_OK)
+            return result;
     follow->summary.lag_p50_ms = follow_lag(follow, 50, 100);
     follow->summary.lag_p99_ms = follow_lag(follow, 99, 100);
     *ret_summary = follow->summary;

@@ -239,12 +239,17 @@ bool run_job_lacks(const struct run_job *job)
 
 static void set_patience(const struct run_job *job, struct mig_node *node)
 {
-    mig_node_set_patience(node, job->patience_s << job->places[mig_node_index(node)].setbacks / 2);
+    const unsigned setbacks = job->places[mig_node_index(node)].setbacks;
+
+    mig_node_set_patience(node, (struct mig_patience){.seconds = job->patience_s << setbacks / 2,
+                                                      .hurried_s = job->hurried_s,
+                                                      .hurry = job->ease});
 }
 
-void run_job_set_patience(struct run_job *job, unsigned seconds)
+void run_job_set_patience(struct run_job *job, unsigned seconds, unsigned hurried_s)
 {
     job->patience_s = seconds;
+    job->hurried_s = hurried_s;
     for (size_t i = 0; i < job->nodes.count; i++)
         set_patience(job, job->nodes.items[i]);
 }

@@ -25,15 +25,16 @@ struct run_job {
     struct mig_run run;
     struct mig_retry retry; /* of nodes that were lost; since the last time that one got further */
     struct run_place *places;
-    unsigned patience_s; /* with a node that does not answer, at first; 0: none is too long */
+    unsigned patience_s, hurried_s; /* with a node that does not answer; 0: none is too long */
     /* Sees each transformed parcel once, in order, before the nodes do; may be NULL. */
     int (*see)(void *context, struct parcel *parcel, struct mig_error *err);
     void *see_context;
 };
 
 /* For the nodes that are there, and for those that come back: twice as long every other time
- * that one did without having got further, so that what is only slow is done in the end. */
-void run_job_set_patience(struct run_job *job, unsigned seconds);
+ * that one did without having got further, so that what is only slow is done in the end; the first
+ * is for all once an end is asked for. */
+void run_job_set_patience(struct run_job *job, unsigned seconds, unsigned hurried_s);
 
 /* Where a node of the manifest stands; one each, in the manifest's order. */
 struct run_place {
