@@ -59,10 +59,22 @@ class Wrong(Exception):
     """Something is not as it must be."""
 
 
+def listens(process):
+    """Whether a process has come to handle what asks it to stop."""
+    try:
+        with open(f"/proc/{process.pid}/status", encoding="utf-8") as status:
+            caught = next(int(line.split()[1], 16) for line in status if line.startswith("SigCgt"))
+    except (OSError, StopIteration):
+        return False
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
 def ask_to_stop(case, place, process):
     """Once a command that has no end of its own has done what there is to do."""
     until = time.monotonic() + SECONDS
-    while case.has_all(place) is False and process.poll() is None and time.monotonic() < until:
+    while not (case.has_all(place) is not False and listens(process)):
+        if process.poll() is not None or time.monotonic() > until:
+            break
         time.sleep(0.1)
     if case.has_all(place) is not None and process.poll() is None:
         process.send_signal(signal.SIGTERM)
