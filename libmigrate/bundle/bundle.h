@@ -39,6 +39,13 @@ int mig_tally_parse_json(const char *text, struct mig_tally *ret_tally, struct m
 
 /* Everything of table whose id lies in [first_id, last_id]. Ranges of one table don't overlap and,
  * taken together, leave no gap. */
+/* A row by which a database is known again: it may be pruned, but no other may have its id. */
+struct mig_witness {
+    int64_t id;
+    char digest[65]; /* SHA-256 of its bytes that are never NULL, in the order of columns; "": none
+                      */
+};
+
 struct mig_part {
     enum mig_table table;
     int64_t first_id, last_id;
@@ -46,9 +53,10 @@ struct mig_part {
     bool followed; /* behind what the run had settled when it was begun */
     int64_t
         books_first_id; /* of the part in a node's books that this one goes on with, or begins */
-    uint64_t rows_sent; /* how many rows the source's server says it sent */
-    struct mig_arena arena; /* holds all bytes of rows and envelopes */
-    struct mig_row *rows;   /* rising ids; malloc'd */
+    struct mig_witness witness; /* its last row, where it comes from the source */
+    uint64_t rows_sent;         /* how many rows the source's server says it sent */
+    struct mig_arena arena;     /* holds all bytes of rows and envelopes */
+    struct mig_row *rows;       /* rising ids; malloc'd */
     size_t row_count, row_capacity;
     struct mig_envelope *envelopes; /* one a row once transformed, else NULL; malloc'd */
     struct mig_tally tally;

@@ -192,7 +192,7 @@ static int write_part(struct mig_node *node, const struct mig_run *run, const st
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     mig_cleanup(mig_buffer_release) struct mig_buffer ids = MIG_BUFFER_INIT(LIST_LIMIT);
     char books_first[NODE_NUMBER_SIZE], first[NODE_NUMBER_SIZE], last[NODE_NUMBER_SIZE],
-        chain[NODE_NUMBER_SIZE];
+        chain[NODE_NUMBER_SIZE], witness[NODE_NUMBER_SIZE];
     const bool grows = part->books_first_id < part->first_id;
     uint64_t for_chain = 0;
     int result = list_chain_ids(part, &ids, err);
@@ -205,18 +205,21 @@ static int write_part(struct mig_node *node, const struct mig_run *run, const st
         node->pg,
         grows ? "UPDATE xmtp_migrate.parts SET last_id = $4, chain_rows = chain_rows + $6::bigint,"
                 " chain_digest = nullif($7, ''), chain_ids = chain_ids || $8::bigint[],"
-                " nodes_digest = $9, loaded_at = now() WHERE run = $1 AND source_table = $2"
+                " nodes_digest = $9, witness_id = CASE WHEN $12 = '' THEN witness_id ELSE"
+                " $11::bigint END, witness = CASE WHEN $12 = '' THEN witness ELSE $12 END,"
+                " loaded_at = now() WHERE run = $1 AND source_table = $2"
                 " AND first_id = $3 AND last_id = $10::bigint - 1 AND settled = $5"
               : "INSERT INTO xmtp_migrate.parts (run, source_table, first_id, last_id,"
-                " settled, chain_rows, chain_digest, chain_ids, nodes_digest)"
-                " SELECT $1, $2, $3, $4, $5, $6, nullif($7, ''), $8, $9"
-                " WHERE $10::bigint IS NOT NULL",
+                " settled, chain_rows, chain_digest, chain_ids, nodes_digest, witness_id, witness)"
+                " SELECT $1, $2, $3, $4, $5, $6, nullif($7, ''), $8, $9, CASE WHEN $12 <> '' THEN"
+                " $11::bigint END, nullif($12, '') WHERE $10::bigint IS NOT NULL",
         (const char *const[]){
             run->facts.run, mig_table_info(part->table)->name,
             node_number(part->books_first_id, books_first), node_number(part->last_id, last),
             part->settled ? "t" : "f", node_number((int64_t) for_chain, chain), digests->chain,
-            (const char *) ids.data, digests->nodes, node_number(part->first_id, first)},
-        10, &answer, err);
+            (const char *) ids.data, digests->nodes, node_number(part->first_id, first),
+            node_number(part->witness.id, witness), part->witness.digest},
+        12, &answer, err);
     if (result == MIG_OK && answer.affected != 1)
         return mig_fail(err, MIG_E_CORRUPT,
                         "node '%s': the books have no part of %s from %" PRId64

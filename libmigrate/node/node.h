@@ -163,6 +163,10 @@ int mig_node_part_counts(struct mig_node *node, const char *run, enum mig_table 
 int mig_node_reopen(struct mig_node *node, const struct mig_run *run, enum mig_table table,
                     int64_t first_id, struct mig_error *err);
 
+/* The last witness in a table's settled parts of the run; its digest is "" when there is none. */
+int mig_node_witness(struct mig_node *node, const char *run, enum mig_table table,
+                     struct mig_witness *ret_witness, struct mig_error *err);
+
 /* The last part of a table's settled range that the node has of the run; *ret_found is false when
  * it has none. */
 int mig_node_last_part(struct mig_node *node, const char *run, enum mig_table table,

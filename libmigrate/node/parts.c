@@ -146,3 +146,24 @@ int mig_node_part_ends(struct mig_node *node, const char *run, enum mig_table ta
     *ret_count = (size_t) answer.rows;
     return MIG_OK;
 }
+
+int mig_node_witness(struct mig_node *node, const char *run, enum mig_table table,
+                     struct mig_witness *ret_witness, struct mig_error *err)
+{
+    mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
+    int result =
+        mig_pg_query(node->pg,
+                     "SELECT witness_id, witness FROM xmtp_migrate.parts WHERE run = $1"
+                     " AND source_table = $2 AND settled AND witness IS NOT NULL"
+                     " ORDER BY first_id DESC LIMIT 1",
+                     (const char *const[]){run, mig_table_info(table)->name}, 2, &answer, err);
+
+    if (result != MIG_OK)
+        return result;
+    *ret_witness = (struct mig_witness){0};
+    if (answer.rows == 0)
+        return MIG_OK;
+    ret_witness->id = mig_pg_int64(&answer, 0, 0);
+    snprintf(ret_witness->digest, sizeof ret_witness->digest, "%s", mig_pg_text(&answer, 0, 1));
+    return MIG_OK;
+}

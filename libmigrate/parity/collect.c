@@ -10,7 +10,7 @@ static int count_at_source(struct parity_check *check, enum mig_kind kind, int64
         result =
             mig_source_open(check->terms.manifest, NULL, check->stop, &check->source_asker, err);
         if (result == MIG_OK)
-            mig_source_share_floor(check->source_asker, check->source);
+            mig_source_share_past(check->source_asker, check->source);
     }
     return result == MIG_OK ? mig_source_count(check->source_asker, mig_kind_info(kind)->table,
                                                first_id, last_id, ret_rows, err)

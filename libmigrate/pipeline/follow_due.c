@@ -106,7 +106,7 @@ int follow_open_packages(struct follow *follow, struct mig_error *err)
         (result = pipeline_check_source(follow->packages, &job->run, false, err)) != MIG_OK)
         return result;
     mig_source_set_retry(follow->packages, job->options->resources.retry_s);
-    mig_source_share_floor(follow->packages, job->sources.items[0]);
+    mig_source_share_past(follow->packages, job->sources.items[0]);
     return open_renew(follow, err);
 }
 

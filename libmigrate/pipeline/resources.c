@@ -54,7 +54,7 @@ int source_set_open(const struct mig_manifest *manifest, unsigned connections, u
         return result;
     for (size_t i = 0; i < sources.count; i++) {
         mig_source_set_retry(sources.items[i], retry_s);
-        mig_source_share_floor(sources.items[i], sources.items[0]);
+        mig_source_share_past(sources.items[i], sources.items[0]);
     }
     *ret_sources = sources;
     sources = (struct source_set){0};

@@ -80,13 +80,31 @@ static int check_sources(struct run_job *job, struct mig_error *err)
     return result;
 }
 
+/* What the node has of the run, the source must still have as it was. */
+static int hear_witnesses(struct run_job *job, struct mig_node *node, struct mig_error *err)
+{
+    int result = MIG_OK;
+
+    for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
+        struct mig_witness witness;
+
+        result = mig_node_witness(node, job->run.facts.run, (enum mig_table) table, &witness, err);
+        if (result == MIG_OK && witness.digest[0])
+            mig_source_add_witness(job->sources.items[0], (enum mig_table) table, &witness);
+    }
+    return result;
+}
+
 int run_job_begin(struct run_job *job, struct mig_error *err)
 {
     int result = check_sources(job, err);
 
     job->run.fresh = true;
     for (size_t i = 0; i < job->nodes.count && result == MIG_OK; i++)
-        result = mig_node_run_begin(job->nodes.items[i], &job->run, err);
+        if ((result = mig_node_run_begin(job->nodes.items[i], &job->run, err)) == MIG_OK)
+            result = hear_witnesses(job, job->nodes.items[i], err);
+    if (result == MIG_OK)
+        result = mig_source_check_witnesses(job->sources.items[0], err);
     return result == MIG_OK
                ? mig_transform_open(job->manifest, job->run.facts.as_of_ns, job->keys.payer,
                                     job->keys.originator, &job->transform, err)

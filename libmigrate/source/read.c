@@ -189,6 +189,12 @@ static int keep_row_of_next_band(struct source_reading *reading, const struct mi
     return result;
 }
 
+/* Rows that were asked for by name lie anywhere. */
+static int note_witness(struct mig_source *source, struct mig_part *part, struct mig_error *err)
+{
+    return source->among.size == 0 ? source_note_witness(source, part, err) : MIG_OK;
+}
+
 static int fill_part(struct mig_source *source, struct mig_part_limits limits,
                      struct mig_part *part, struct mig_error *err)
 {
@@ -216,10 +222,13 @@ static int fill_part(struct mig_source *source, struct mig_part_limits limits,
                 source, reading->has_row ? reading->last_row_id + 1 : reading->next_id, &failure);
         if (result == MIG_OK)
             result = mig_pg_copy_next(source->pg, reading->kept, count, &more, &sent, &failure);
-        if (result != MIG_OK) {
+        /* Whoever answers next must have what was read of the part so far. */
+        if (result != MIG_OK && (result = note_witness(source, part, err)) == MIG_OK) {
             result = go_on(source, &failure, err);
             continue;
         }
+        if (result != MIG_OK)
+            return result;
         mig_retry_succeeded(&source->retry);
         if (more && (result = keep_row_of_next_band(reading, part, err)) == MIG_OK &&
             reading->has_kept)
@@ -263,6 +272,8 @@ int mig_source_read_part(struct mig_source *source, struct mig_part_limits limit
     mig_report_measure(source->hooks, MIG_MEASURE_READ_SECONDS, mig_table_info(part->table)->name,
                        NULL,
                        (double) (mig_time_monotonic_ns() - began_ns) / (double) MIG_NS_PER_SECOND);
+    if ((result = note_witness(source, part, err)) != MIG_OK)
+        return result;
     *ret_part = mig_take(part);
     return MIG_OK;
 }

@@ -82,14 +82,14 @@ bool mig_source_settles_by_time(const struct mig_source *source)
 
 int64_t mig_source_floor(const struct mig_source *source)
 {
-    return atomic_load(source->floor);
+    return atomic_load(&source->past->floor);
 }
 
 void mig_source_raise_floor(struct mig_source *source, int64_t wal)
 {
-    int64_t before = atomic_load(source->floor);
+    int64_t before = atomic_load(&source->past->floor);
 
-    while (before < wal && !atomic_compare_exchange_weak(source->floor, &before, wal))
+    while (before < wal && !atomic_compare_exchange_weak(&source->past->floor, &before, wal))
         ;
 }
 
@@ -117,12 +117,6 @@ int mig_source_note_wal(struct mig_source *source, struct mig_error *err)
     int64_t end, written;
 
     return source_note_wal(source, &end, &written, err);
-}
-
-void mig_source_share_floor(struct mig_source *source, struct mig_source *other)
-{
-    mig_source_raise_floor(other, mig_source_floor(source));
-    source->floor = other->floor;
 }
 
 /* What it has lost in becoming a primary is for a connection that looks at it as one. */

@@ -25,7 +25,8 @@ int mig_source_open(const struct mig_manifest *manifest, const struct mig_hooks 
     source->hooks = hooks;
     source->stop = stop;
     source->leaving.also = stop;
-    source->floor = &source->own_floor;
+    source->past = &source->own_past;
+    source->own_past.lock = (pthread_mutex_t) PTHREAD_MUTEX_INITIALIZER;
     if ((result = source_connect(source, err)) != MIG_OK)
         return result;
     *ret_source = mig_take(source);

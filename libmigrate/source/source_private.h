@@ -6,6 +6,8 @@
 #include "libmigrate/source/source.h"
 #include "libmigrate/work/work.h"
 
+#include <pthread.h>
+
 /* Of a statement that names rows one by one. */
 #define SOURCE_SQL_LIMIT ((size_t) 1 << 24)
 
@@ -47,6 +49,13 @@ enum settle_method {
                           * standby neither sessions nor locks are seen */
 };
 
+/* What is known of the database, whoever is asked of it. */
+struct source_past {
+    _Atomic int64_t floor;                         /* WAL that whoever answers must have */
+    pthread_mutex_t lock;                          /* guards: */
+    struct mig_witness witnesses[MIG_TABLE_COUNT]; /* with the highest ids that were read */
+};
+
 struct mig_source {
     const struct mig_manifest *manifest;
     const struct mig_hooks *hooks;
@@ -62,8 +71,8 @@ struct mig_source {
     bool sees_receiver; /* whether a standby is being told of more */
     int64_t
         reached; /* WAL that this server is known to have replayed; INT64_MAX: it is a primary */
-    _Atomic int64_t own_floor;
-    _Atomic int64_t *floor; /* of all that read together: WAL that whoever answers must have */
+    struct source_past own_past;
+    struct source_past *past;       /* of all that read together */
     char *columns[MIG_TABLE_COUNT]; /* the SELECT list of each table */
     bool can_join_installations;    /* installations has the columns that key packages need */
     bool has_is_appended;
@@ -122,6 +131,9 @@ int source_settle_sql(struct mig_source *source, struct mig_buffer *latest,
 /* server.c: how this connection settles; a warning where that is less sure than it could be. */
 int source_choose_method(struct mig_source *source, struct mig_error *err);
 void source_tell_method(const struct mig_source *source);
+
+/* witness.c: fills in a part's witness, and keeps it. Errors: MIG_E_NOMEM. */
+int source_note_witness(struct mig_source *source, struct mig_part *part, struct mig_error *err);
 
 /* read.c: before each statement that reads rows. */
 int source_pass_gate(struct mig_source *source, struct mig_error *err);

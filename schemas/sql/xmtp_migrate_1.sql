@@ -60,6 +60,8 @@ CREATE TABLE xmtp_migrate.parts (
     chain_ids bigint[],                 -- which they are, where a second reading might see others:
                                         -- is_commit is filled in later, unsettled ranges grow
     nodes_digest text NOT NULL,         -- SHA-256 over the envelopes for nodes, '' without any
+    witness_id bigint,                  -- its last row, and the SHA-256 of that: a source that was
+    witness text,                       -- set back has another in its place
     loaded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (run, source_table, first_id)
 );

@@ -226,6 +226,35 @@ def test_a_table_that_somebody_locks_at_the_source_holds_up_no_other(world, foll
     assert_whole(world)
 
 
+def test_a_source_that_was_set_back_and_has_come_farther_since_is_known_by_its_rows(world, follow):
+    world.seed(300)
+    following = follow()
+    following.await_line("following run")
+    id = add_message(world.v3, "lost")
+    deadline = time.monotonic() + 20
+    while not count(world.beta, META, row(10, id)):
+        assert time.monotonic() < deadline, following.err
+        time.sleep(0.05)
+    psql(world.v3, f"""
+        DELETE FROM group_messages WHERE id = {id}; {insert_message("in its place", id=id)};
+        {insert_message("farther")};
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
+            AND pid <> pg_backend_pid()""")
+    assert following.process.wait(timeout=20) == 1
+    following.reader.join()
+    assert f"was set back: group_messages {id} is another row" in following.err
+    again = follow()
+    assert again.process.wait(timeout=20) == 1
+    again.reader.join()
+    assert f"was set back: group_messages {id} is another row" in again.err
+    # What is gone may have been pruned.
+    psql(world.v3, f"DELETE FROM group_messages WHERE id = {id}")
+    following = follow()
+    following.await_line("following run")
+    following.await_rows()
+    following.stop()
+
+
 def test_a_sequence_that_comes_to_cache_ids_stops_it_before_one_is_passed(world, follow):
     world.seed(300)
     following = follow()
