@@ -66,6 +66,14 @@ class Torture:
             self.start()
             time.sleep(seconds / KILLS - after)
 
+    def begin(self):
+        """Until it follows; who begins while a server is away is told to come again."""
+        while "following run" not in self.lives[-1].err:
+            if self.lives[-1].process.poll() is not None:
+                assert self.lives[-1].process.returncode == 5, self.lives[-1].err
+                self.start()
+            time.sleep(0.1)
+
     @property
     def err(self):
         return "".join(life.err for life in self.lives)
@@ -204,12 +212,12 @@ class Writers:
         self.thread.join()
 
 
-def kill_in_turn(servers, process):
+def kill_in_turn(servers, process=None):
     """Each of them as often, every few seconds."""
     chance = random.Random(7)
     for turn in range(2 * SERVER_KILLS):
         time.sleep(SERVER_KILL_S)
-        assert process.poll() is None, f"ended before kill {turn + 1}"
+        assert not process or process.poll() is None, f"ended before kill {turn + 1}"
         server = servers[("source", "beta")[turn % 2]]
         server.stop(signal.SIGQUIT)
         time.sleep(chance.uniform(0, 1))
@@ -229,6 +237,20 @@ def test_servers_that_are_killed_in_turn_don_t_keep_follow_from_getting_there(
          f"{torture.err.count('trying again')} tries again,"
          f" {torture.err.count('connected again')} times a connection to the source was made anew,"
          f" {torture.err.count('is back')} times the node was back", seen)
+
+
+def test_follow_and_servers_are_killed_at_once(world, apart, follow, start_tool):
+    torture = Torture(world, follow)
+    writers = Writers(world, start_tool)
+    killing = threading.Thread(target=kill_in_turn, args=(apart,))
+    killing.start()
+    torture.kill(max(SECONDS, 2 * SERVER_KILLS * SERVER_KILL_S))
+    killing.join()
+    writers.stop()
+    torture.begin()
+    _, seen = torture.end()
+    tell("follow and servers killed at once", f"follow {KILLS} times, source and beta"
+         f" {SERVER_KILLS} times each", seen)
 
 
 def start_run(world, start_tool, rows, seconds):
