@@ -103,8 +103,6 @@ int run_job_begin(struct run_job *job, struct mig_error *err)
     for (size_t i = 0; i < job->nodes.count && result == MIG_OK; i++)
         if ((result = mig_node_run_begin(job->nodes.items[i], &job->run, err)) == MIG_OK)
             result = hear_witnesses(job, job->nodes.items[i], err);
-    if (result == MIG_OK)
-        result = mig_source_check_witnesses(job->sources.items[0], err);
     return result == MIG_OK
                ? mig_transform_open(job->manifest, job->run.facts.as_of_ns, job->keys.payer,
                                     job->keys.originator, &job->transform, err)

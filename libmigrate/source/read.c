@@ -64,7 +64,8 @@ static int begin_copy(struct mig_source *source, int64_t from_id, struct mig_err
         source->columns[reading->table],
         source->among.size > 0 ? (const char *) source->among.data : info->name, join,
         info->id_column, from_id, reading->last_id, info->id_column, reading->copy_rows, '\0');
-    if (result == MIG_OK && (result = source_reach_floor(source, err)) == MIG_OK)
+    if (result == MIG_OK && (result = source_reach_floor(source, err)) == MIG_OK &&
+        (result = source_check_witness(source, reading->table, err)) == MIG_OK)
         result = mig_pg_copy_out(source->pg, (const char *) sql.data, err);
     reading->copying = result == MIG_OK;
     reading->copied = 0;

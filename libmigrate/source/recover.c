@@ -33,8 +33,8 @@ int source_connect(struct mig_source *source, struct mig_error *err)
     source->pg = pg;
     source->connections++;
     result = source_probe(source, err);
-    if (result == MIG_OK && (result = check_identity(source, err)) == MIG_OK)
-        result = mig_source_check_witnesses(source, err);
+    if (result == MIG_OK)
+        result = check_identity(source, err);
     source->probed = result == MIG_OK;
     if (result == MIG_OK)
         mig_report_measure(source->hooks, MIG_MEASURE_UP, NULL, NULL, 1);

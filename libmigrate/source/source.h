@@ -83,11 +83,10 @@ void mig_source_raise_floor(struct mig_source *source, int64_t wal);
 int mig_source_note_wal(struct mig_source *source, struct mig_error *err);
 
 /* A row that was read before, of this connection or another: a server that is connected to later
- * may lack it, but not have another in its place. The one with the highest id of a table counts. */
+ * may lack it, but not have another in its place, or reading the table is refused. The one with the
+ * highest id of a table counts. */
 void mig_source_add_witness(struct mig_source *source, enum mig_table table,
                             const struct mig_witness *witness);
-/* Whether that holds of whoever answers now. Errors: as pg; MIG_E_REFUSED. */
-int mig_source_check_witnesses(struct mig_source *source, struct mig_error *err);
 
 /* Floor and witnesses are the other's from now on, which outlives it. */
 void mig_source_share_past(struct mig_source *source, struct mig_source *other);

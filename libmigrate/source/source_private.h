@@ -61,9 +61,10 @@ struct mig_source {
     const struct mig_hooks *hooks;
     const struct mig_stop *stop;
     struct mig_pg *pg;
-    unsigned connections; /* that there were; it may be another server each time */
-    bool probed;          /* this connection */
-    bool identified;      /* by the first of them: */
+    unsigned connections;                /* that there were; it may be another server each time */
+    unsigned witnessed[MIG_TABLE_COUNT]; /* the connection that has the table's witness, if any */
+    bool probed;                         /* this connection */
+    bool identified;                     /* by the first of them: */
     struct mig_source_identity identity;
     enum settle_method method; /* of this connection */
     bool is_standby;
@@ -132,7 +133,9 @@ int source_settle_sql(struct mig_source *source, struct mig_buffer *latest,
 int source_choose_method(struct mig_source *source, struct mig_error *err);
 void source_tell_method(const struct mig_source *source);
 
-/* witness.c: fills in a part's witness, and keeps it. Errors: MIG_E_NOMEM. */
+/* witness.c: before a connection reads a table for the first time. Errors: MIG_E_REFUSED. */
+int source_check_witness(struct mig_source *source, enum mig_table table, struct mig_error *err);
+/* Fills in a part's witness, and keeps it. Errors: MIG_E_NOMEM. */
 int source_note_witness(struct mig_source *source, struct mig_part *part, struct mig_error *err);
 
 /* read.c: before each statement that reads rows. */

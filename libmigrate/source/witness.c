@@ -71,8 +71,8 @@ void mig_source_share_past(struct mig_source *source, struct mig_source *other)
     source->past = other->past;
 }
 
-static int check_witness(struct mig_source *source, enum mig_table table,
-                         const struct mig_witness *witness, struct mig_error *err)
+static int check_row(struct mig_source *source, enum mig_table table,
+                     const struct mig_witness *witness, struct mig_error *err)
 {
     mig_cleanup(mig_pg_result_release) struct mig_pg_result answer = {0};
     const struct mig_table_info *info = mig_table_info(table);
@@ -99,18 +99,18 @@ static int check_witness(struct mig_source *source, enum mig_table table,
                     "--new-run judges every row anew");
 }
 
-int mig_source_check_witnesses(struct mig_source *source, struct mig_error *err)
+int source_check_witness(struct mig_source *source, enum mig_table table, struct mig_error *err)
 {
-    int result = MIG_OK;
+    struct mig_witness witness;
+    int result;
 
-    for (int table = 0; table < MIG_TABLE_COUNT && result == MIG_OK; table++) {
-        struct mig_witness witness;
-
-        pthread_mutex_lock(&source->past->lock);
-        witness = source->past->witnesses[table];
-        pthread_mutex_unlock(&source->past->lock);
-        if (witness.digest[0])
-            result = check_witness(source, (enum mig_table) table, &witness, err);
-    }
-    return result;
+    if (source->witnessed[table] == source->connections)
+        return MIG_OK;
+    pthread_mutex_lock(&source->past->lock);
+    witness = source->past->witnesses[table];
+    pthread_mutex_unlock(&source->past->lock);
+    if (witness.digest[0] && (result = check_row(source, table, &witness, err)) != MIG_OK)
+        return result;
+    source->witnessed[table] = source->connections;
+    return MIG_OK;
 }
