@@ -12,10 +12,10 @@
 #define STEP_MS 50  /* between looks while somebody writes */
 #define IDLE_MS 400 /* while nobody does */
 #define EAGER_NS (2 * MIG_NS_PER_SECOND)
-#define FINISH_NS (8 * MIG_NS_PER_SECOND) /* for what is in hand once a stop is asked for */
+#define FINISH_NS (9 * MIG_NS_PER_SECOND) /* for what is in hand once a stop is asked for */
 /* For a node that does not answer; the others wait for it. Less than who asks for an end has. */
 #define NODE_PATIENCE_S 6
-#define END_PATIENCE_S 4 /* once an end is asked for */
+#define END_PATIENCE_S 2 /* once an end is asked for */
 
 bool follow_asked_to_end(const struct follow *follow)
 {

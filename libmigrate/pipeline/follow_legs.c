@@ -128,7 +128,7 @@ static int others_end_here(const struct leg *leg, enum mig_table table, bool *re
         if (!leg->wanted[i])
             result = mig_node_part_ends(job->nodes.items[i], job->run.facts.run, table, from - 1,
                                         &ends, &count, err);
-        *ret_end = *ret_end || (count > 0 && ends[0] == from);
+        *ret_end = *ret_end || (count > 1 && ends[0] == from);
         free(ends);
     }
     return result;

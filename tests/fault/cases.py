@@ -211,7 +211,9 @@ class Follow(Case):
         return ("xmtp-migrate", "follow", "--manifest", place.manifest, "--json", *pinned)
 
     def has_all(self, place):
-        return place.has_followed()
+        return place.has_followed() and all(
+            psql(dsn, "SELECT bool_and(finished_at IS NOT NULL) FROM xmtp_migrate.runs",
+                 check=False) == "t" for dsn in place.nodes)
 
 
 CASES = [

@@ -125,7 +125,10 @@ def again(case, place, expected):
         ended = run(case, place)
     if ended.status != expected.status:
         raise Wrong(f"run again it ended with {ended.status}: {said_last(ended.err)}")
-    expect_same(expected.state, case.state(place, ended.out), "run again")
+    try:
+        expect_same(expected.state, case.state(place, ended.out), "run again")
+    except Wrong as wrong:
+        raise Wrong(f"{wrong}; it said: {ended.err[-1500:]}") from None
 
 
 def go_on(case, place, expected):
